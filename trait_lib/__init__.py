@@ -1,0 +1,13 @@
+"""TRAIT (arXiv 2406.16694): the helper library behind the numbered notebooks.
+
+The notebooks tell the story; this package holds what would drown their reader.
+Rooms are named after the paper's stages. A stage's room imports from the shared rooms
+(`params`, `run`, `records`, `contamination`, `figures`) and never from another stage's.
+"""
+
+from pathlib import Path
+
+__version__ = "0.1.0"
+
+ROOT: Path = Path(__file__).resolve().parents[1]
+"""The repository's top folder; nothing in the project relies on the working directory."""

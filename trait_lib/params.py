@@ -1,0 +1,181 @@
+"""Parameters of a notebook: declared once, in its tagged cell, and checked before anything runs.
+
+A declaration is one line: `name: type = default  # ALLOWED help text; paper: provenance`, where
+ALLOWED, if present, is an interval such as `(0, 1]` or `[1, inf)`, or a choice such as `{a, b}`.
+papermill reads the same lines for `--help-notebook`. Not stated in the paper; ours because
+papermill itself accepts unknown names and wrong types without a word.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from trait_lib import ROOT
+
+TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
+INTERVAL = re.compile(r"^([\[(])\s*(-?[\w.+-]+)\s*,\s*(-?[\w.+-]+)\s*([\])])")
+CHOICE = re.compile(r"^\{([^}]*)\}")
+
+
+class ParameterError(ValueError):
+    """A parameter that is unknown, missing, of the wrong type or out of range."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared parameter."""
+
+    name: str
+    type: str
+    default: Any
+    allowed: str
+    help: str
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with `value`, in words, or None."""
+        expected = TYPES[self.type]
+        if self.type == "float" and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, expected) or (isinstance(value, bool) and self.type != "bool"):
+            return f"must be of type {self.type}, got {value!r} ({type(value).__name__})" + _hint(
+                self.type, value
+            )
+        if not self._allows(value):
+            return f"must lie in {self.allowed}, got {value!r}"
+        return None
+
+    def _allows(self, value: Any) -> bool:
+        if choice := CHOICE.match(self.allowed):
+            options = {option.strip() for option in choice[1].split(",")}
+            return all(str(item) in options for item in _as_list(value))
+        if interval := INTERVAL.match(self.allowed):
+            left, low, high, right = interval.groups()
+            above = value > float(low) or (left == "[" and value == float(low))
+            below = value < float(high) or (right == "]" and value == float(high))
+            return above and below  # NaN fails both
+        return True
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _hint(wanted: str, value: Any) -> str:
+    """Explain YAML 1.1's best-known trap: 1e-4 without a dot is text there."""
+    if wanted in ("int", "float") and isinstance(value, str):
+        if re.fullmatch(r"[+-]?\d+e[+-]?\d+", value.strip(), re.IGNORECASE):
+            mantissa, exponent = value.strip().lower().split("e")
+            return f"; YAML 1.1 reads that as text, write {mantissa}.0e{exponent}"
+        return "; write the number without quotes"
+    return ""
+
+
+def notebook_path(name: str) -> Path:
+    """The path of notebook `name` (with or without folder and `.ipynb`)."""
+    return ROOT / "notebooks" / f"{Path(name).stem}.ipynb"
+
+
+def declared(name: str) -> dict[str, Parameter]:
+    """The parameters declared in a notebook's cell tagged `parameters`, by name, in order."""
+    path = notebook_path(name)
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            return parse_declarations(cell.source, path.name)
+    raise ParameterError(f"{path.name} has no cell tagged 'parameters'")
+
+
+def parse_declarations(source: str, where: str = "parameters cell") -> dict[str, Parameter]:
+    """Parse the source of a parameters cell.
+
+    Raises:
+        ParameterError: a line is not a declaration, or its default breaks its own rule.
+    """
+    lines = source.splitlines()
+    found: dict[str, Parameter] = {}
+    for node in ast.parse(source).body:
+        line = lines[node.lineno - 1]
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
+            raise ParameterError(f"{where}: not a declaration: {line.strip()}")
+        annotation = ast.unparse(node.annotation)
+        if annotation not in TYPES or node.value is None:
+            raise ParameterError(f"{where}: type must be one of {sorted(TYPES)}: {line.strip()}")
+        # the comment follows the value on its last line
+        comment = lines[node.end_lineno - 1][node.end_col_offset :].partition("#")[2].strip()
+        rule = INTERVAL.match(comment) or CHOICE.match(comment)
+        allowed = rule[0] if rule else ""
+        text = comment[len(allowed) :].strip()
+        default = ast.literal_eval(node.value)
+        parameter = Parameter(node.target.id, annotation, default, allowed, text)
+        if problem := parameter.problem(default):
+            raise ParameterError(f"{where}: default of {parameter.name} {problem}")
+        found[parameter.name] = parameter
+    return found
+
+
+def validate(values: Mapping[str, Any], known: Mapping[str, Parameter], where: str) -> None:
+    """Raise `ParameterError` naming every unknown, mistyped or out-of-range entry of `values`."""
+    problems = []
+    for name, value in values.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            suggestion = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            problems.append(f"unknown parameter {name!r}; {suggestion}")
+        elif problem := known[name].problem(value):
+            problems.append(f"parameter {name!r} {problem}. {known[name].help}")
+    if problems:
+        raise ParameterError(f"{where}: " + "; ".join(problems))
+
+
+def check(name: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the checked parameters of notebook `name`; call it as `check(name, globals())`.
+
+    Names that papermill injected but the notebook does not declare are found in the cells that
+    have run, since papermill's injected cell begins with `# Parameters`.
+
+    Raises:
+        ParameterError: names each offending parameter and what is allowed.
+    """
+    known = declared(name)
+    injected = {
+        target: namespace.get(target)
+        for source in namespace.get("In", [])
+        if source.startswith("# Parameters")
+        for target in _assigned(source)
+    }
+    missing = [p for p in known if p not in namespace]
+    if missing:
+        raise ParameterError(f"{name}: run the parameters cell first; missing: {missing}")
+    values = {p: namespace[p] for p in known}
+    validate({**injected, **values}, known, name)
+    return {p: float(v) if known[p].type == "float" else v for p, v in values.items()}
+
+
+def _assigned(source: str) -> list[str]:
+    nodes = (node for node in ast.parse(source).body if isinstance(node, ast.Assign))
+    return [t.id for node in nodes for t in node.targets if isinstance(t, ast.Name)]
+
+
+def read_file(path: str | Path) -> dict[str, Any]:
+    """Read a parameters file as papermill does (YAML 1.1); an empty file is an empty dictionary.
+
+    Raises:
+        ParameterError: not a flat mapping; names the file.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{path}: not YAML: {error}") from None
+    if not isinstance(values, dict) or any(isinstance(v, dict) for v in values.values()):
+        raise ParameterError(f"{path}: must be flat lines of `name: value`")
+    return values

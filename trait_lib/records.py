@@ -1,0 +1,139 @@
+"""Rows on disk: one JSON object a line (plain, .gz, .zst) or parquet, read and written alike.
+
+Not stated in the paper; ours because every stage hands rows to the next one through files that
+a person can open, and because a bad line must be named by file and number.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+Row = dict[str, Any]
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".parquet")
+BATCH_ROWS = 1024
+
+
+class BadRow(ValueError):
+    """A line that is not what it must be; the message names file and line."""
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, moved onto it only when the block succeeds.
+
+    The data is flushed to the disk before the move, so a crash leaves the old file or the new
+    one and never half of either.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _open_bytes(path: Path, name: str, mode: str) -> BinaryIO:
+    """Open `path` for binary reading or writing; `name` decides the compression."""
+    if name.endswith(".gz"):
+        if mode == "rb":
+            return gzip.open(path, "rb")
+        # mtime 0 and no name: the same rows give the same bytes
+        return gzip.GzipFile(filename="", fileobj=open(path, "wb"), mode="wb", mtime=0)
+    if name.endswith(".zst"):
+        return zstandard.open(path, mode)
+    return open(path, mode)
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number from 1, raw line) of a text file, decompressed, blank lines left out."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file; check the path in the parameters")
+    with _open_bytes(path, path.name, "rb") as handle:
+        for number, line in enumerate(io.BufferedReader(handle), start=1):
+            if line.strip():
+                yield number, line
+
+
+def parse_row(line: bytes, where: str) -> Row:
+    """Return the JSON object on `line`.
+
+    Raises:
+        BadRow: bytes that are not UTF-8, text that is not JSON, or JSON that is not an object;
+            the message begins with `where`.
+    """
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadRow(f"{where}: not UTF-8 (byte {error.start}); re-encode the file") from None
+    except json.JSONDecodeError as error:
+        raise BadRow(f"{where}: not JSON ({error.msg}); each line must be one object") from None
+    if not isinstance(row, dict):
+        raise BadRow(f"{where}: a JSON {type(row).__name__}, where an object is needed")
+    return row
+
+
+def read_rows(path: str | Path) -> Iterator[Row]:
+    """Yield the rows of a `.jsonl`, `.jsonl.gz`, `.jsonl.zst` or `.parquet` file, streamed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        BadRow: a line is not a JSON object in UTF-8; the message names file and line.
+    """
+    path = Path(path)
+    if path.name.endswith(".parquet"):
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file; check the path in the parameters")
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                yield from batch.to_pylist()
+        return
+    for number, line in read_lines(path):
+        yield parse_row(line, f"{path}:{number}")
+
+
+def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
+    """Write rows to `path` in the format that its name says, atomically; return their number."""
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        if path.name.endswith(".parquet"):
+            return _write_parquet(temporary, rows)
+        count = 0
+        with _open_bytes(temporary, path.name, "wb") as handle:
+            for row in rows:
+                handle.write(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")
+                count += 1
+        return count
+
+
+def _write_parquet(path: Path, rows: Iterable[Row]) -> int:
+    table = pa.Table.from_pylist(list(rows))
+    pq.write_table(table, path, compression="zstd")
+    return table.num_rows
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON with sorted keys, atomically."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, default=str)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Return the value in a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))

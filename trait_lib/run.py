@@ -1,0 +1,226 @@
+"""The run folder: where a stage writes, what it read, and the manifest that proves both.
+
+    runs/<domain>/<tier>/data/seed<k>/00_start_here, 01_data_selection, 02_passage_generation
+    runs/<domain>/<tier>/<arm>/seed<k>/03_two_stage_training, 04_evaluation
+    runs/cache/<name>-<hash of its inputs>/
+
+The first three stages do not depend on the arm, so all arms read the same ones. A stage is
+finished when its `manifest.json` stands; it is written last and removed first.
+Not stated in the paper; ours because a result without a manifest cannot be checked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from trait_lib import ROOT, records
+
+STAGES = (
+    "00_start_here",
+    "01_data_selection",
+    "02_passage_generation",
+    "03_two_stage_training",
+    "04_evaluation",
+)
+SHARED_STAGES = STAGES[:3]
+RECORDED_PACKAGES = (
+    "torch transformers accelerate deepspeed fasttext-numpy2 openai datasets tokenizers "
+    "papermill numpy scikit-learn math-verify"
+).split()
+
+
+class StageMissing(RuntimeError):
+    """A stage that this one reads from has not been run to its end."""
+
+
+def runs_dir() -> Path:
+    """The folder of all runs: `$TRAIT_RUNS`, or `runs` in the repository."""
+    return Path(os.environ.get("TRAIT_RUNS") or ROOT / "runs").resolve()
+
+
+def show(path: str | Path) -> str:
+    """A path as readers should see it: relative to the repository or the runs folder."""
+    path = Path(path).resolve()
+    for base, prefix in ((runs_dir(), Path("runs")), (ROOT, Path())):
+        if path.is_relative_to(base):
+            return str(prefix / path.relative_to(base))
+    return str(path)
+
+
+def stage_dir(name: str, params: Mapping[str, Any]) -> Path:
+    """The folder of stage `name` for the domain, tier, arm and seed in `params`."""
+    arm = "data" if name in SHARED_STAGES else params["arm"]
+    return runs_dir() / params["domain"] / params["tier"] / arm / f"seed{params['seed']}" / name
+
+
+# --- hashes -----------------------------------------------------------------------------------
+
+
+def hash_file(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def hash_path(path: str | Path) -> str:
+    """SHA-256 of a file, or of the names and contents of all files below a folder."""
+    path = Path(path)
+    if path.is_file():
+        return hash_file(path)
+    parts = [
+        f"{f.relative_to(path)}:{hash_file(f)}" for f in sorted(path.rglob("*")) if f.is_file()
+    ]
+    return hash_value(parts)
+
+
+def hash_value(value: Any) -> str:
+    """SHA-256 of a JSON value; dictionaries hash the same in any order of keys."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+# --- a stage ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Stage:
+    """One notebook's folder, with what it read. Make it with `open_stage`."""
+
+    name: str
+    folder: Path
+    params: dict[str, Any]
+    inputs: dict[str, str] = field(default_factory=dict)
+    started: float = field(default_factory=time.time)
+
+    def path(self, name: str) -> Path:
+        """The path of this stage's own output `name`."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def read(self, stage: str, name: str) -> Path:
+        """The path of an earlier stage's output, recorded as an input of this one.
+
+        Raises:
+            StageMissing: that stage has not finished, or did not write `name`.
+        """
+        folder = stage_dir(stage, self.params)
+        require(stage, folder)
+        path = folder / name
+        if not path.exists():
+            raise StageMissing(f"{show(folder)} holds no {name}; run notebook {stage} again")
+        self.inputs[f"{stage}/{name}"] = hash_path(path)
+        return path
+
+    def external(self, path: str | Path) -> Path:
+        """The path of a user's file, recorded as an input of this stage."""
+        path = Path(path).expanduser().resolve()
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file; check the path in the parameters")
+        self.inputs[str(path)] = hash_path(path)
+        return path
+
+    def close(self, results: Mapping[str, Any] | None = None) -> Path:
+        """Write `manifest.json`: the stage is finished from here on. Returns its path."""
+        outputs = {
+            str(file.relative_to(self.folder)): hash_file(file)
+            for file in sorted(self.folder.rglob("*"))
+            if file.is_file() and not file.name.startswith(".") and file.name != "manifest.json"
+        }
+        manifest = {
+            "stage": self.name,
+            "parameters": self.params,
+            "inputs": self.inputs,
+            "outputs": outputs,
+            "results": dict(results or {}),
+            "packages": {name: metadata.version(name) for name in RECORDED_PACKAGES},
+            "python": platform.python_version(),
+            "git": git_commit(),
+            **_cost_since(self.started),
+        }
+        records.write_json(self.folder / "manifest.json", manifest)
+        return self.folder / "manifest.json"
+
+
+def open_stage(name: str, params: Mapping[str, Any]) -> Stage:
+    """Begin stage `name`: make its folder and withdraw a manifest of an earlier run.
+
+    Files of an interrupted run stay, so that the stage can resume from them.
+
+    Raises:
+        StageMissing: the notebook before this one has not finished; the message says what to run.
+    """
+    before = STAGES[STAGES.index(name) - 1] if name != STAGES[0] else None
+    if before:
+        require(before, stage_dir(before, params))
+    folder = stage_dir(name, params)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "manifest.json").unlink(missing_ok=True)
+    return Stage(name, folder, dict(params))
+
+
+def require(stage: str, folder: Path) -> dict[str, Any]:
+    """Return the manifest of a finished stage.
+
+    Raises:
+        StageMissing: there is none; the message names the notebook to run first.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise StageMissing(
+            f"notebook {stage} has not been run to its end for this domain, tier and seed "
+            f"({show(folder)} has no manifest). Run notebooks/{stage}.ipynb first, with the same "
+            "domain, tier and seed, or `make reproduce`."
+        )
+    return records.read_json(path)
+
+
+def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
+    """Return the folder `runs/cache/<name>-<hash of key>`, built by `build(folder)` when absent.
+
+    `key` must hold everything that decides the content (settings and hashes of inputs). The
+    folder becomes visible only when `build` has succeeded.
+    """
+    folder = runs_dir() / "cache" / f"{name}-{hash_value(key)[:16]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_name(f".{folder.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two processes that want the same folder: one builds it
+        if not folder.exists():
+            partial = folder.with_name(f"{folder.name}.partial")
+            partial.mkdir(exist_ok=True)
+            build(partial)
+            records.write_json(partial / "key.json", key)
+            partial.rename(folder)
+    return folder
+
+
+def git_commit() -> str:
+    """The commit of the checkout, with `+changes` when files differ, or `unknown`."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
+def _cost_since(started: float) -> dict[str, float]:
+    """Wall seconds since `started`; CPU seconds and peak memory, children included."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return {
+        "wall_seconds": round(time.time() - started, 2),
+        "cpu_seconds": round(sum(u.ru_utime + u.ru_stime for u in usage), 2),
+        "peak_memory_gib": round(max(u.ru_maxrss for u in usage) / 2**20, 3),
+    }
