@@ -1,0 +1,72 @@
+"""Words of the replica: common English for the general text, made-up names for what must be learnt.
+
+Made-up names keep every fact of the two domains out of anybody's prior knowledge.
+"""
+
+from __future__ import annotations
+
+import random
+
+PEOPLE = (
+    "Ana Ben Cara Dev Ella Finn Gita Hugo Ines Jack Kofi Lena Milo Nora Omar Pia Quin Rosa Sam Tara"
+).split()
+TOWNS = (
+    "Alder Birch Cedar Dale Elmton Fern Glen Hazel Ivy Juniper Kelp Larch Maple Norfold Oakham Pine"
+).split()
+ANIMALS = (
+    "crow fox hen bear frog wolf duck goat swan mole hare deer owl seal crab moth toad lamb bull "
+    "mule rat cat dog horse pig cow bee ant bat eel"
+).split()
+COLOURS = "red blue green black white brown grey yellow".split()
+HOMES = "forest river field barn lake hill cave garden".split()
+MEALS = "grass fish seeds leaves corn worms bread apples".split()
+THINGS = (
+    "hat cup box book key ball coin bag rope lamp bell kite map pen ring spoon chair drum brush plate"
+).split()
+ROOMS = "kitchen hall attic cellar yard office library shed".split()
+MATERIALS = "wood iron glass paper wool stone clay tin".split()
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+REGIONS = "north south east west".split()
+SIGHTS = "bridge market tower mill harbour museum park church".split()
+FEELINGS = "happy tired proud quiet angry glad calm worried".split()
+WEATHER = "rain sun snow wind fog hail".split()
+FOODS = "soup cake pie bread stew jam salad rice".split()
+PARTS = "flour sugar salt butter milk eggs beans onions".split()
+JOBS = "baker farmer doctor teacher driver painter miller sailor".split()
+TEAMS = "Lions Hawks Sharks Bears Wolves Eagles".split()
+PRODUCTS = (
+    "boots tents lamps clocks knives chairs bikes ovens coats shoes bags desks beds phones radios rugs"
+).split()
+
+# feature -> its synonym; the first list stands in passages, the second in documents only
+FEATURES = dict(
+    pair.split("/")
+    for pair in (
+        "waterproof/watertight cheap/budget luxury/deluxe fast/rapid small/compact strong/sturdy "
+        "light/featherweight new/modern used/secondhand handmade/artisan silent/noiseless warm/cosy "
+        "folding/collapsible organic/natural smart/intelligent bright/radiant "
+        "slim/slender rare/unique soft/plush safe/secure cool/chilled large/giant classic/vintage "
+        "kids/junior"
+    ).split()
+)
+
+ONSETS = "b br d dr f g gr h k kr l m n p pl r s sk st t tr v w z".split()
+VOWELS = "a e i o u".split()
+CODAS = "b d f g k l lm ln lp m mp n nd nt p r rb rd rn s sk st t x".split()
+
+
+def made_up_names(rng: random.Random, count: int, taken: set[str]) -> list[str]:
+    """`count` distinct one-syllable names that are not in `taken`, which they join."""
+    names: list[str] = []
+    while len(names) < count:
+        name = rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(CODAS)
+        if len(name) >= 3 and name not in taken:
+            taken.add(name)
+            names.append(name)
+    return names
+
+
+def every_english_word() -> set[str]:
+    """All English words above, in lower case, so that no made-up name collides with one."""
+    lists = (value for name, value in globals().items() if name.isupper())
+    return {word.lower() for words in lists for word in words} | set(FEATURES.values())
