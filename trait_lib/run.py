@@ -46,8 +46,8 @@ class StageMissing(RuntimeError):
 
 
 def runs_dir() -> Path:
-    """The folder of all runs: `$TRAIT_RUNS`, or `runs` in the repository."""
-    return Path(os.environ.get("TRAIT_RUNS") or ROOT / "runs").resolve()
+    """The folder of all runs: `$TRAIT_RUNS` (relative to the repository), or `runs` in it."""
+    return (ROOT / (os.environ.get("TRAIT_RUNS") or "runs")).resolve()
 
 
 def show(path: str | Path) -> str:
@@ -75,14 +75,15 @@ def hash_file(path: str | Path) -> str:
 
 
 def hash_path(path: str | Path) -> str:
-    """SHA-256 of a file, or of the names and contents of all files below a folder."""
+    """SHA-256 of a file, or of the names and contents of all files below a folder.
+
+    Hidden files do not count, as in a manifest's outputs.
+    """
     path = Path(path)
     if path.is_file():
         return hash_file(path)
-    parts = [
-        f"{f.relative_to(path)}:{hash_file(f)}" for f in sorted(path.rglob("*")) if f.is_file()
-    ]
-    return hash_value(parts)
+    files = [f for f in sorted(path.rglob("*")) if f.is_file() and not f.name.startswith(".")]
+    return hash_value([f"{f.relative_to(path)}:{hash_file(f)}" for f in files])
 
 
 def hash_value(value: Any) -> str:

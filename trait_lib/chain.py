@@ -1,0 +1,308 @@
+"""Is a notebook's last run still right, and if not, why? The Makefile asks before each stage.
+
+A run is described by what decides its result: the notebook's code, its parameters, the code of
+`trait_lib` that it reaches, the pinned packages and the content of what it read. The description
+is stored beside the executed notebook when the run succeeds, and compared before the next one.
+Times of files decide nothing, so `touch` and `git clone` rerun nothing.
+Not stated in the paper; ours because a result must follow from what stands on the disk.
+
+Nothing heavy is imported here: the question costs a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from trait_lib import ROOT, params, records, run
+
+Values = dict[str, Any]
+
+
+# --- places -----------------------------------------------------------------------------------
+
+
+def notebook_of_run(stage: str, values: Mapping[str, Any], kind: str = "") -> Path:
+    """The executed notebook of a stage, beside the stage's folder.
+
+    `kind` is "" for the finished one, "running" or "failed".
+    """
+    suffix = f".{kind}.ipynb" if kind else ".ipynb"
+    return run.stage_dir(stage, values).with_suffix(suffix)
+
+
+def key_path(stage: str, values: Mapping[str, Any]) -> Path:
+    """The file that describes the stage's last successful run."""
+    return run.stage_dir(stage, values).with_suffix(".key.json")
+
+
+# --- parameters -------------------------------------------------------------------------------
+
+
+def resolve(stage: str, file: Path, given: Mapping[str, Any]) -> Values:
+    """The parameters that a run of `stage` gets: defaults, then the file, then those given.
+
+    Given values that the notebook does not declare are left out, so that one command line serves
+    all stages (only 03 and 04 have an arm, only 00 a data_dir).
+
+    Raises:
+        ParameterError: the file is missing, or holds an unknown, mistyped or forbidden value.
+    """
+    known = params.declared(stage)
+    if not file.exists():
+        tiers = sorted(f.parent.name for f in file.parents[1].glob(f"*/{file.name}"))
+        raise params.ParameterError(
+            f"{run.show(file)}: no such file; {stage} has parameters for: {', '.join(tiers)}"
+        )
+    from_file = params.read_file(file)
+    params.validate(from_file, known, run.show(file))
+    given = {name: value for name, value in given.items() if name in known}
+    params.validate(given, known, stage)
+    defaults = {name: parameter.default for name, parameter in known.items()}
+    return {**defaults, **from_file, **given}
+
+
+# --- what decides a result --------------------------------------------------------------------
+
+
+def code_hash(source: str) -> str:
+    """SHA-256 of what Python code does: comments and layout do not count."""
+    try:
+        return run.hash_value(ast.dump(ast.parse(source)))
+    except SyntaxError:  # a cell with IPython magic
+        return run.hash_value(source)
+
+
+def code_cells(stage: str) -> list[str]:
+    """The sources of a notebook's code cells, without the one that declares its parameters."""
+    notebook = nbformat.read(params.notebook_path(stage), as_version=4)
+    return [
+        cell.source
+        for cell in notebook.cells
+        if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", [])
+    ]
+
+
+def modules_named(source: str) -> Iterator[str]:
+    """The `trait_lib` modules that code imports, or names in a string (to start them with -m)."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):  # relative imports are banned by ruff's settings
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names.append(node.value)
+    yield from (name for name in names if name.startswith("trait_lib."))
+
+
+def module_file(name: str) -> Path | None:
+    """The file of module `trait_lib...`, or None when there is no such module of ours."""
+    parts = name.split(".")
+    if parts[0] != "trait_lib" or not all(part.isidentifier() for part in parts):
+        return None
+    path = ROOT.joinpath(*parts)
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+def source_files(sources: list[str]) -> list[Path]:
+    """The files of `trait_lib` that the code reaches by imports, and their data files."""
+    found: set[Path] = {ROOT / "trait_lib" / "__init__.py"}
+    waiting = list(sources)
+    while waiting:
+        for name in modules_named(waiting.pop()):
+            # importing a.b.c runs a and a.b too
+            parents = [name.rsplit(".", n)[0] for n in range(name.count(".") + 1)]
+            for file in filter(None, map(module_file, parents)):
+                if file not in found:
+                    found.add(file)
+                    waiting.append(file.read_text(encoding="utf-8"))
+    folders = {file.parent for file in found} - {ROOT / "trait_lib"}
+    data = {file for folder in folders for file in folder.iterdir() if _is_data(file)}
+    return sorted(found | data)
+
+
+def _is_data(file: Path) -> bool:
+    return file.is_file() and file.suffix not in (".py", ".pyc") and not file.name.startswith(".")
+
+
+def pins() -> dict[str, str]:
+    """The locked versions of the packages that decide results."""
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    locked = dict(line.split("==") for line in lines if "==" in line and line[0] != "#")
+    return {name: locked.get(name, "") for name in run.RECORDED_PACKAGES}
+
+
+def _file_key(file: Path) -> str:
+    if file.suffix == ".py":
+        return code_hash(file.read_text(encoding="utf-8"))
+    return run.hash_file(file)
+
+
+# --- what was read ----------------------------------------------------------------------------
+
+
+def fingerprint(path: Path) -> str:
+    """Names, sizes and times of a file or of all files below a folder: a quick look, no content."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    stats = [(str(f.relative_to(path)), f.stat()) for f in files if f.is_file()]
+    return run.hash_value([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
+
+
+def current_input(name: str, values: Mapping[str, Any], old: Mapping[str, Any]) -> str | None:
+    """The hash of an input as it is now; None when it is gone.
+
+    An earlier stage's output is looked up in that stage's manifest. A user's file is hashed
+    again unless its fingerprint is the one stored in `old`.
+    """
+    stage, _, rest = name.partition("/")
+    if stage in run.STAGES:
+        return _output_hash(run.stage_dir(stage, values) / "manifest.json", rest)
+    path = Path(name)
+    if not path.exists():
+        return None
+    if old.get("fingerprints", {}).get(name) == fingerprint(path):
+        return old["inputs"].get(name)
+    return run.hash_path(path)
+
+
+def _output_hash(manifest: Path, name: str) -> str | None:
+    """The hash that `run.hash_path` gives for a stage's output, from the stage's manifest."""
+    if not manifest.exists():
+        return None
+    outputs = records.read_json(manifest)["outputs"]
+    if name in outputs:
+        return outputs[name]
+    inside = sorted(Path(output) for output in outputs if Path(name) in Path(output).parents)
+    parts = [f"{path.relative_to(name)}:{outputs[str(path)]}" for path in inside]
+    return run.hash_value(parts) if parts else None
+
+
+# --- the key ----------------------------------------------------------------------------------
+
+
+def code_key(stage: str, values: Values) -> dict[str, Any]:
+    """What decides a run before it starts: parameters, code and packages."""
+    cells = code_cells(stage)
+    return {
+        "parameters": values,
+        "notebook": [code_hash(cell) for cell in cells],
+        "modules": {str(f.relative_to(ROOT)): _file_key(f) for f in source_files(cells)},
+        "packages": pins(),
+    }
+
+
+def why_stale(stage: str, values: Values) -> str | None:
+    """Why the stage has to run, in words; None when its last run still stands."""
+    path, folder = key_path(stage, values), run.stage_dir(stage, values)
+    if not path.exists() or not notebook_of_run(stage, values).exists():
+        return "not run yet"
+    old, new = records.read_json(path), code_key(stage, values)
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        return "its last run did not end, or its results were removed"
+    if run.hash_file(manifest) != old["manifest"]:
+        return "its results were written again outside of make"
+    outputs = records.read_json(manifest)["outputs"]
+    if missing := [name for name in outputs if not (folder / name).exists()]:
+        return f"missing result: {', '.join(missing)}"
+    for part in ("parameters", "modules", "packages"):
+        if changed := changes(old[part], new[part]):
+            return f"{part} changed: {', '.join(changed)}"
+    if old["notebook"] != new["notebook"]:
+        return "code of the notebook changed"
+    now = {name: current_input(name, values, old) for name in old["inputs"]}
+    if changed := changes(old["inputs"], now):
+        return f"input changed: {', '.join(changed)}"
+    return None
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The names whose values differ, in order."""
+    names = dict.fromkeys([*old, *new])
+    return [name for name in names if old.get(name) != new.get(name) or name not in old]
+
+
+def start(stage: str, values: Values) -> Path:
+    """Keep the key of the run that now begins; return where papermill writes the notebook."""
+    running = notebook_of_run(stage, values, "running")
+    running.parent.mkdir(parents=True, exist_ok=True)
+    # the key is taken before the run: an edit made while it runs counts as not yet run
+    records.write_json(key_path(stage, values).with_suffix(".next"), code_key(stage, values))
+    return running
+
+
+def finish(stage: str, values: Values) -> Path:
+    """Store the key of the run that has succeeded and give its notebook its name.
+
+    Raises:
+        RuntimeError: the notebook ran to its end without `stage.close`.
+    """
+    manifest = run.stage_dir(stage, values) / "manifest.json"
+    if not manifest.exists():
+        raise RuntimeError(f"{stage}: the notebook wrote no manifest; end it with stage.close(...)")
+    inputs = records.read_json(manifest)["inputs"]
+    mine = [name for name in inputs if name.partition("/")[0] not in run.STAGES]
+    path = key_path(stage, values)
+    pending = path.with_suffix(".next")
+    key = {
+        **records.read_json(pending),
+        "inputs": inputs,
+        "fingerprints": {name: fingerprint(Path(name)) for name in mine if Path(name).exists()},
+        "manifest": run.hash_file(manifest),
+    }
+    done = notebook_of_run(stage, values)
+    notebook_of_run(stage, values, "running").replace(done)
+    notebook_of_run(stage, values, "failed").unlink(missing_ok=True)
+    records.write_json(path, key)
+    pending.unlink()
+    return done
+
+
+# --- a failed run -----------------------------------------------------------------------------
+
+
+def fail(stage: str, values: Values) -> str:
+    """Keep a failed run's notebook under a name that says so; return the report to print."""
+    running = notebook_of_run(stage, values, "running")
+    log = notebook_of_run(stage, values).with_suffix(".log")
+    if not running.exists():
+        return f"{stage} did not start:\n" + _indent(_last_lines(log))
+    kept = running.replace(notebook_of_run(stage, values, "failed"))
+    cell, what = error_of(kept)
+    return (
+        f"{stage} failed{cell}:\n\n{_indent(what or _last_lines(log))}\n\n"
+        f"Kept, with every output up to the error: {run.show(kept)}"
+    )
+
+
+def error_of(path: Path) -> tuple[str, str]:
+    """Where a notebook stopped and the error's name and message (the traceback stays in it)."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                first = next(iter(cell.source.splitlines()), "")
+                text = "\n".join(f"{output.ename}: {output.evalue}".splitlines()[:25])
+                return f" in cell [{cell.execution_count}] ({first[:60]})", text
+    return "", ""
+
+
+def _last_lines(log: Path, count: int = 5) -> str:
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    lines = [line[:300] for line in text.splitlines() if line.strip()]
+    return "\n".join(lines[-count:])
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
