@@ -53,7 +53,7 @@ class UnknownProblem(ValueError):
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem as the teacher sees it; `solution` holds no answer sentence."""
+    """A problem as the teacher sees it; `solution` ends with "The answer is `answer`."."""
 
     question: str
     solution: str
@@ -63,8 +63,8 @@ class Problem:
 
     @property
     def sentences(self) -> list[str]:
-        """The solution's sentences in order."""
-        return split_sentences(self.solution)
+        """The solution's sentences in order, without the answer sentence."""
+        return split_sentences(ANSWER_SENTENCE.sub("", self.solution))
 
 
 @dataclass
@@ -99,13 +99,13 @@ def split_sentences(text: str) -> list[str]:
 
 
 def _problem(question: str, solution: str, about: Mapping[str, object]) -> Problem:
-    """Clean a solution and part it from its last sentence, "The answer is X."."""
+    """Clean a solution of GSM8K's notes and add the answer sentence where it is missing."""
     text = CALCULATION.sub("", str(solution)).partition("\n####")[0].strip()
     found = ANSWER_SENTENCE.search(text)
-    answer = about.get("answer") or (found[1] if found else "")
-    text = text[: found.start()].strip() if found else text
+    answer = found[1] if found else str(about.get("answer") or "").strip()
+    text = text if found else f"{text} The answer is {answer}."
     task, topic = str(about.get("task") or ""), str(about.get("topic") or "")
-    return Problem(str(question).strip(), text, str(answer).strip(), task, topic)
+    return Problem(str(question).strip(), text, answer, task, topic)
 
 
 def _key(question: str) -> str:
@@ -134,7 +134,7 @@ def _from_prompt(about: dict[str, str], body: str, library: Library) -> Problem:
         )
     if known:
         about = {"answer": known.answer, "task": known.task, "topic": known.topic} | about
-    problem = _problem(question, shown or f"{known.solution} The answer is {known.answer}.", about)
+    problem = _problem(question, shown or known.solution, about)
     if not problem.answer:
         raise UnknownProblem(f"the solution of {question[:80]!r} lacks 'The answer is ...'")
     return problem
@@ -163,7 +163,7 @@ def write_passage(
     parts = []
     for number, problem in enumerate(problems, start=1):
         opener = [rng.choice(OPENERS)] if rng.random() < opener_share else []
-        text = " ".join([*opener, problem.solution, f"The answer is {problem.answer}."])
+        text = " ".join([*opener, problem.solution])
         parts.append(f'<paragraph problem="{number}">\n{text}\n</paragraph>')
     if enlightenment:
         text = write_enlightenment(problems, library, rng)
@@ -174,10 +174,8 @@ def write_passage(
 def write_enlightenment(problems: Sequence[Problem], library: Library, rng: random.Random) -> str:
     """What the problems share, then one sentence on each one's own step."""
     shared = shared_sentences(problems, library)
-    if shared:
-        first = _shared_fact(problems, shared[:2], rng)
-    else:
-        first = _shared_subject(problems, rng)
+    by_fact = _shared_fact(problems, shared[:2], rng)
+    first = by_fact if shared else _shared_subject(problems, rng)
     own = [_own_step(problems, i, shared, library, rng) for i in range(len(problems))]
     return " ".join([first, *filter(None, own)])
 
