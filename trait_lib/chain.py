@@ -306,3 +306,9 @@ def _last_lines(log: Path, count: int = 5) -> str:
 
 def _indent(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def cost(stage: str, values: Mapping[str, Any]) -> str:
+    """What a finished stage cost, in words."""
+    manifest = records.read_json(run.stage_dir(stage, values) / "manifest.json")
+    return f"{manifest['wall_seconds']:.0f} s, peak memory {manifest['peak_memory_gib']:.1f} GiB"

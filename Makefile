@@ -1,0 +1,174 @@
+# Chains the notebooks. `make` alone prints help. GNU make 4, bash and Python 3.11 or 3.12.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+DOMAIN ?= math
+TIER   ?= replica
+ARM    ?= trait
+SEED   ?= 0
+DATA   ?=
+PARAMS ?= params
+RUNS   := $(or $(TRAIT_RUNS),runs)
+
+STAGES := 00_start_here 01_data_selection 02_passage_generation 03_two_stage_training 04_evaluation
+SHARED := $(wordlist 1,3,$(STAGES))
+TIERS  := smoke replica local small paper
+
+# --- what the environment of every command is -------------------------------------------------
+
+VENV ?= .venv
+# PY=python takes the environment that is active (conda, a container) and makes none
+PY   ?= $(VENV)/bin/python
+TRAIT := $(PY) -m trait_lib
+# The environment is ready when a file stands that is named by what was installed and where.
+READY := $(VENV)/.ready-$(shell cat requirements.lock - <<<"$(CURDIR)" | cksum | cut -d' ' -f1)
+LAB   := $(VENV)/.lab-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+ENVIRONMENT := $(if $(filter $(VENV)/bin/python,$(PY)),$(READY))
+
+# a user's own start-up files and packages stay out of the kernels
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP
+export IPYTHONDIR := $(CURDIR)/$(VENV)/home/ipython
+export MPLCONFIGDIR := $(CURDIR)/$(VENV)/home/matplotlib
+export JUPYTER_PREFER_ENV_PATH := 1
+export PYTHONHASHSEED := 0
+export TOKENIZERS_PARALLELISM := false
+ifneq ($(filter smoke replica local,$(TIER)),)
+# two OpenMP threads on a shared machine are slower than one; the small tiers run on the CPU alone
+export OMP_NUM_THREADS := 1
+export OMP_WAIT_POLICY := PASSIVE
+export DS_ACCELERATOR := cpu
+export CUDA_VISIBLE_DEVICES :=
+export HF_HUB_OFFLINE := 1
+endif
+export TQDM_DISABLE := $(shell test -t 2 || echo 1)
+export DATA
+
+.PHONY: help reproduce smoke test test-units test-notebooks lab env notebooks html lint clean \
+  clean-runs check $(STAGES)
+
+help:
+	@echo 'TRAIT (arXiv 2406.16694), from the selection of data to the evaluation of the model.'
+	@echo
+	@echo 'The first command of any kind makes the environment in $(VENV): about 2 minutes, 2 GB of disk,'
+	@echo 'network. Nothing after it needs the network, a GPU or a key in the tiers smoke, replica, local.'
+	@echo
+	@echo '  make reproduce      notebooks 00 to 04, then the comparison    replica: 10 min, 6 GB; smoke: 1 min'
+	@echo '  make 01_data_selection (or any other stage)                    up to that notebook, and no further'
+	@echo '  make smoke          both domains, as small as they can be      3 min, 3 GB'
+	@echo '  make test           unit tests, smoke tier, notebooks again    15 min, 6 GB'
+	@echo '  make lab            JupyterLab on the notebooks                1 min more to install, network'
+	@echo '  make notebooks      refresh the committed notebooks and figures from runs/math/replica: seconds'
+	@echo '  make html           render the pages of a run again            seconds'
+	@echo '  make lint           ruff on code and notebooks                 seconds'
+	@echo '  make env            the environment by conda, from environment.yml (network, 4 GB)'
+	@echo '  make clean          remove tool caches and smoke runs; clean-runs removes all of $(RUNS)/'
+	@echo
+	@echo 'Variables (and what they are now): DOMAIN=$(DOMAIN) (math, ads)  TIER=$(TIER) ($(TIERS))'
+	@echo '  ARM=$(ARM)  SEED=$(SEED)  DATA=$(DATA) (folder of your files, for TIER=local)'
+	@echo '  PARAMS=$(PARAMS)  TRAIT_RUNS=$(RUNS)  PY=$(PY)'
+	@echo 'A stage runs again when its parameters, code or inputs changed in content, never by times of files.'
+
+# --- the environment --------------------------------------------------------------------------
+
+# the first Python that the project's packages support
+FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3 python; do \
+  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && \
+  { command -v $$p; break; }; done
+
+$(READY):
+	@python=$$($(FIND_PYTHON)); if [ -z "$$python" ]; then \
+	  echo "error: Python 3.11 or 3.12 is needed, found: $$(python3 --version 2>&1 | head -1)." \
+	    "Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
+	echo "making the environment in $(VENV) with $$python (about 2 minutes, once)"; \
+	"$$python" -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r requirements.lock
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@rm -f $(VENV)/.ready-* && touch $@
+
+$(LAB): | $(ENVIRONMENT)
+	@$(PY) -m pip install -q --disable-pip-version-check -c requirements.lock -e '.[lab]'
+	@mkdir -p $(@D) && rm -f $(VENV)/.lab-* && touch $@
+
+lab: $(LAB)
+	$(PY) -m jupyter lab --notebook-dir=. notebooks
+
+env:
+	@if command -v conda >/dev/null; then conda env create -f environment.yml; else \
+	  echo 'conda is not on the PATH; where it is, this makes the environment:'; \
+	  echo '  conda env create -f environment.yml'; fi
+	@echo 'then: conda activate trait && make reproduce PY=python'
+
+# --- the stages -------------------------------------------------------------------------------
+
+ifeq ($(filter $(TIER),$(TIERS)),)
+  MISTAKE := unknown TIER '$(TIER)'; one of: $(TIERS)
+else ifeq ($(wildcard $(PARAMS)/$(DOMAIN)/$(TIER)),)
+  DOMAINS := $(notdir $(patsubst %/$(TIER),%,$(wildcard $(PARAMS)/*/$(TIER))))
+  MISTAKE := no parameters in '$(PARAMS)/$(DOMAIN)/$(TIER)'; DOMAIN is one of: $(DOMAINS)
+else ifeq ($(TIER)$(DATA),local)
+  MISTAKE := TIER=local needs DATA, the folder of your own files: make reproduce TIER=local DATA=path
+else ifneq ($(DATA),)
+  ifeq ($(shell test -d "$$DATA" || echo missing),missing)
+    MISTAKE := DATA: no such folder: $(DATA)
+  endif
+endif
+
+# how a stage is named to the library
+RUN_OF = --domain $(DOMAIN) --tier $(TIER) --arm $(ARM) --seed $(SEED) --params $(PARAMS) --data "$$DATA"
+# where its notebook goes: beside its folder
+OUT = $(RUNS)/$(DOMAIN)/$(TIER)/$(if $(filter $@,$(SHARED)),data,$(ARM))/seed$(SEED)/$@
+
+check: | $(ENVIRONMENT)
+	@$(if $(MISTAKE),echo "error: $(MISTAKE)" >&2; exit 2)
+	@$(TRAIT) check $(RUN_OF)
+
+00_start_here: check
+	$(run_notebook)
+01_data_selection: 00_start_here
+	$(run_notebook)
+02_passage_generation: 01_data_selection
+	$(run_notebook)
+03_two_stage_training: 02_passage_generation
+	$(run_notebook)
+04_evaluation: 03_two_stage_training
+	$(run_notebook)
+
+00_start_here: GIVEN = $(if $(DATA),-p data_dir "$$(cd -- "$$DATA" && pwd)")
+03_two_stage_training 04_evaluation: GIVEN = -p arm $(ARM)
+
+# A stage runs when `begin` prints a reason. papermill writes to NAME.running.ipynb; `end` gives it
+# its name, `fail` keeps it as NAME.failed.ipynb and prints the cell's error.
+define run_notebook
+@why=$$($(TRAIT) begin $@ $(RUN_OF)) || exit 2; \
+if [ -z "$$why" ]; then echo "$@: up to date"; exit 0; fi; \
+echo "$@: $$why; progress: tail -f $(OUT).log"; \
+if $(PY) -m papermill notebooks/$@.ipynb "$(OUT).running.ipynb" -f $(PARAMS)/$(DOMAIN)/$(TIER)/$@.yaml \
+    -p seed $(SEED) $(GIVEN) --no-progress-bar --log-output >"$(OUT).log" 2>&1; \
+then $(TRAIT) end $@ $(RUN_OF); else $(TRAIT) fail $@ $(RUN_OF); fi
+endef
+
+reproduce: 04_evaluation
+	@$(TRAIT) report $(RUN_OF)
+
+smoke:
+	@$(MAKE) --no-print-directory reproduce TIER=smoke DOMAIN=math
+	@$(MAKE) --no-print-directory reproduce TIER=smoke DOMAIN=ads
+
+html: check
+	@$(TRAIT) html $(RUN_OF)
+
+# --- checks and upkeep ------------------------------------------------------------------------
+
+lint: | $(ENVIRONMENT)
+	@$(PY) -m ruff check
+	@$(PY) -m ruff format --check
+
+clean:
+	rm -rf $(RUNS)/*/smoke .pytest_cache .ruff_cache .hypothesis build *.egg-info/ .ipynb_checkpoints
+	find trait_lib tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+
+clean-runs: clean
+	rm -rf "$(RUNS)"
