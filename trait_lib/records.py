@@ -10,7 +10,7 @@ import gzip
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,16 +47,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _open_bytes(path: Path, name: str, mode: str) -> BinaryIO:
+@contextmanager
+def _open_bytes(path: Path, name: str, mode: str) -> Iterator[BinaryIO]:
     """Open `path` for binary reading or writing; `name` decides the compression."""
     if name.endswith(".gz"):
-        if mode == "rb":
-            return gzip.open(path, "rb")
         # mtime 0 and no name: the same rows give the same bytes
-        return gzip.GzipFile(filename="", fileobj=open(path, "wb"), mode="wb", mtime=0)
-    if name.endswith(".zst"):
-        return zstandard.open(path, mode)
-    return open(path, mode)
+        with (
+            open(path, mode) as raw,
+            gzip.GzipFile(filename="", fileobj=raw, mode=mode, mtime=0) as handle,
+        ):
+            yield handle
+    else:
+        opened = zstandard.open if name.endswith(".zst") else open
+        with opened(path, mode) as handle:
+            yield handle
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
@@ -107,18 +111,33 @@ def read_rows(path: str | Path) -> Iterator[Row]:
         yield parse_row(line, f"{path}:{number}")
 
 
+@contextmanager
+def writer(path: str | Path) -> Iterator[Callable[[Row], None]]:
+    """Yield a function that appends one row to `path` (not parquet); atomic, as `write_rows`.
+
+    For one pass over a stream that fills several files.
+    """
+    path = Path(path)
+    with atomic_path(path) as temporary, _open_bytes(temporary, path.name, "wb") as handle:
+        yield lambda row: handle.write(_line(row))
+
+
+def _line(row: Row) -> bytes:
+    return json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n"
+
+
 def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
     """Write rows to `path` in the format that its name says, atomically; return their number."""
     path = Path(path)
-    with atomic_path(path) as temporary:
-        if path.name.endswith(".parquet"):
+    if path.name.endswith(".parquet"):
+        with atomic_path(path) as temporary:
             return _write_parquet(temporary, rows)
-        count = 0
-        with _open_bytes(temporary, path.name, "wb") as handle:
-            for row in rows:
-                handle.write(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")
-                count += 1
-        return count
+    count = 0
+    with writer(path) as write:
+        for row in rows:
+            write(row)
+            count += 1
+    return count
 
 
 def _write_parquet(path: Path, rows: Iterable[Row]) -> int:

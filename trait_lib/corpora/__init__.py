@@ -1,0 +1,23 @@
+"""Corpora: documents and task problems from local files or from the Hugging Face Hub."""
+
+from trait_lib.corpora.documents import EmptyCorpus, Report, load_documents, resolve
+from trait_lib.corpora.hub import HubError
+from trait_lib.corpora.parts import divide, drop_contaminated, sample, share
+from trait_lib.corpora.tasks import Task, load_problems, load_relevance, load_task, task_files
+
+__all__ = [
+    "EmptyCorpus",
+    "HubError",
+    "Report",
+    "Task",
+    "divide",
+    "drop_contaminated",
+    "load_documents",
+    "load_problems",
+    "load_relevance",
+    "load_task",
+    "resolve",
+    "sample",
+    "share",
+    "task_files",
+]

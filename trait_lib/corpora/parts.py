@@ -1,0 +1,87 @@
+"""Which document belongs to which part of a corpus: by a hash, so that every machine agrees.
+
+A document's group (the book or page it was cut from) decides, so that no held-out text has a
+sibling in a training text. Not stated in the paper; ours because bits per byte on held-out text
+mean nothing when the next page of the same book was trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from trait_lib import contamination
+from trait_lib.corpora.where import matches, parse
+from trait_lib.records import Row
+
+PARTS = ("pool", "general", "heldout_domain", "heldout_general", "left_out")
+
+
+def share(key: str, salt: str = "") -> float:
+    """A number in [0, 1) that depends on `key` and `salt` only, evenly spread over keys."""
+    digest = hashlib.sha256(f"{salt}\0{key}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def sample(rows: Iterable[Row], count: int, salt: str = "") -> list[Row]:
+    """`count` rows (0: all) chosen by the hash of their id, in their first order.
+
+    A row's chance does not depend on the other rows, so two runs over a grown file agree on
+    nearly all of them.
+    """
+    rows = list(rows)
+    if not count or count >= len(rows):
+        return rows
+    ranked = sorted(range(len(rows)), key=lambda i: (share(rows[i]["id"], salt), i))
+    return [rows[i] for i in sorted(ranked[:count])]
+
+
+def divide(
+    documents: Iterable[Row],
+    *,
+    group_field: str,
+    heldout_share: float,
+    general_share: float,
+    domain_where: Sequence[str],
+    general_where: Sequence[str],
+    salt: str = "",
+) -> Iterator[tuple[str, Row]]:
+    """Yield (part, document): the pool to mine, general text, and text that is held out.
+
+    Of the groups a share `heldout_share` leaves the pool for good: their documents are held-out
+    domain text, held-out general text, or left out when they meet neither condition. Of the
+    other groups a share `general_share` gives its documents that meet `general_where` to the
+    general text. What remains is the pool, and no condition touches that. A document without
+    the field `group_field` is a group of its own.
+    """
+    domain, general = parse(domain_where), parse(general_where)
+    for row in documents:
+        at = share(str(row.get(group_field) or row["id"]), salt)
+        if at < heldout_share:
+            is_domain = bool(domain) and matches(row, domain)
+            is_general = bool(general) and matches(row, general)
+            part = (
+                "heldout_domain" if is_domain else "heldout_general" if is_general else "left_out"
+            )
+        elif at < heldout_share + general_share and matches(row, general):
+            part = "general"
+        else:
+            part = "pool"
+        yield part, row
+
+
+def drop_contaminated(
+    rows: Iterable[Row], index: contamination.Index, found: Counter[str], text: str = "text"
+) -> Iterator[Row]:
+    """Pass on the rows in which no test question stands; count the others in `found` by id.
+
+    `text` is a template over the row's fields, or the name of one field.
+    """
+    template = text if "{" in text else "{" + text + "}"
+    for row in rows:
+        hits = contamination.hits(template.format_map(row), index)
+        if hits:
+            found[row["id"]] = len(hits)
+        else:
+            yield row
