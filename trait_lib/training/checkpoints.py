@@ -1,0 +1,88 @@
+"""Checkpoints that can be trusted: marked when complete, refused when they belong to another run.
+
+Not stated in the paper; ours because a half-written checkpoint looks like a whole one to
+`transformers.trainer_utils.get_last_checkpoint`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trait_lib import records, run
+
+MARKER = "complete.json"
+DECIDING = (
+    "model model_config sequence_length batch_tokens micro_batch_rows isolate_documents "
+    "learning_rate schedule schedule_scope warmup_share decay_share final_lr_share weight_decay "
+    "adam_beta1 adam_beta2 adam_epsilon clip precision gradient_checkpointing engine seed"
+).split()
+
+
+class ResumeRefused(RuntimeError):
+    """A checkpoint made by a different run; the message says what differs."""
+
+
+def identity(config: Mapping[str, Any], plan_hash: str, processes: int) -> dict[str, Any]:
+    """All that decides the weights: a run may continue from a checkpoint only if this is equal."""
+    tokenizer = Path(config["tokenizer"]) / "tokenizer.json"
+    return {
+        **{key: config[key] for key in DECIDING},
+        "tokenizer": run.hash_file(tokenizer) if tokenizer.exists() else config["tokenizer"],
+        "plan": plan_hash,
+        "processes": processes,
+    }
+
+
+def mark(folder: Path, step: int, who: Mapping[str, Any]) -> None:
+    """Declare the checkpoint in `folder` complete."""
+    records.write_json(folder / MARKER, {"step": step, "identity": dict(who)})
+
+
+def complete(root: Path) -> list[Path]:
+    """Complete checkpoints below `root`, oldest step first; others are not counted."""
+    found = [path.parent for path in root.glob(f"checkpoint-*/{MARKER}")]
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def latest(root: Path, who: Mapping[str, Any]) -> Path | None:
+    """The newest complete checkpoint of this very run, or None when there is none.
+
+    Raises:
+        ResumeRefused: the newest one belongs to a run with other settings, data or layout.
+    """
+    found = complete(root)
+    if not found:
+        return None
+    before = records.read_json(found[-1] / MARKER)["identity"]
+    changed = [
+        f"{key} was {before.get(key)!r}, is {who.get(key)!r}"
+        for key in sorted({*before, *who})
+        if before.get(key) != who.get(key)
+    ]
+    if changed:
+        raise ResumeRefused(
+            f"{run.show(found[-1])} cannot be continued: {'; '.join(changed)}. Restore the "
+            f"settings, or delete {run.show(root)} to start again."
+        )
+    return found[-1]
+
+
+def prune(root: Path, keep: int) -> None:
+    """Delete all but the `keep` newest complete checkpoints, and every older incomplete one."""
+    kept = complete(root)[-keep:]
+    newest = int(kept[-1].name.rpartition("-")[2]) if kept else -1
+    for folder in root.glob("checkpoint-*"):
+        if folder not in kept and int(folder.name.rpartition("-")[2]) <= newest:
+            shutil.rmtree(folder)
+
+
+def discard_incomplete(root: Path) -> list[str]:
+    """Delete checkpoints whose writing was interrupted; return their names."""
+    good = complete(root)
+    broken = [folder for folder in root.glob("checkpoint-*") if folder not in good]
+    for folder in broken:
+        shutil.rmtree(folder)
+    return sorted(folder.name for folder in broken)

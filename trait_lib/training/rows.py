@@ -1,0 +1,63 @@
+"""The rows of a plan as tensors, and the loss of each of their tokens.
+
+Paper: not stated; ours: packed rows in which documents are isolated by restarting positions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+
+from trait_lib.training import plan, shards
+
+
+class PlannedRows:
+    """The rows of a plan in order, as Trainer wants a data set."""
+
+    def __init__(self, laid_out: plan.Plan, isolate: bool) -> None:
+        self.plan = laid_out
+        self.isolate = isolate
+        self.shards = [shards.open_shard(folder) for folder in laid_out.shards]
+
+    def __len__(self) -> int:
+        """Rows of the whole run."""
+        return len(self.plan.entries)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One row: `input_ids`, `labels`, `position_ids` (S,), and the number of its source.
+
+        Positions restart with each document; with no attention mask, the model then isolates the
+        documents. The first token of a document has no context and is not predicted.
+        """
+        source, row = self.plan.entries[index]
+        tokens, positions = self.shards[source].row(int(row), self.plan.sequence_length)
+        input_ids = torch.from_numpy(tokens)
+        position_ids = torch.from_numpy(positions)
+        labels = input_ids.masked_fill(position_ids == 0, -100)
+        if not self.isolate:
+            position_ids = torch.arange(len(input_ids))
+        return {
+            "input_ids": input_ids,
+            "labels": labels,
+            "position_ids": position_ids,
+            "source": torch.tensor(int(source)),
+        }
+
+
+def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack rows into a batch; there is nothing to pad."""
+    return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+def token_losses(logits: Any, labels: Any) -> Any:
+    """Cross-entropy of each predicted token (B, S-1) in nats, 0 where the label is -100.
+
+    `logits` (B, S, V) at position t predict `labels` (B, S) at t + 1.
+    """
+    flat = logits[:, :-1].float().flatten(0, 1)  # (B*(S-1), V)
+    losses = functional.cross_entropy(
+        flat, labels[:, 1:].flatten(), ignore_index=-100, reduction="none"
+    )
+    return losses.view(len(labels), -1)
