@@ -43,7 +43,9 @@ export DS_ACCELERATOR := cpu
 export CUDA_VISIBLE_DEVICES :=
 export HF_HUB_OFFLINE := 1
 endif
-export TQDM_DISABLE := $(shell test -t 2 || echo 1)
+ifneq ($(shell test -t 2 || echo piped),)
+export TQDM_DISABLE := 1
+endif
 export DATA
 
 .PHONY: help reproduce smoke test test-units test-notebooks lab env notebooks html lint clean \
@@ -136,8 +138,9 @@ check: | $(ENVIRONMENT)
 04_evaluation: 03_two_stage_training
 	$(run_notebook)
 
-00_start_here: GIVEN = $(if $(DATA),-p data_dir "$$(cd -- "$$DATA" && pwd)")
-03_two_stage_training 04_evaluation: GIVEN = -p arm $(ARM)
+# the parameters that come from Make's variables and not from the file
+GIVEN = -p seed $(SEED) $(if $(filter $@,$(SHARED)),,-p arm $(ARM)) \
+  $(if $(DATA),$(if $(filter $@,00_start_here),-p data_dir "$$(cd -- "$$DATA" && pwd)"))
 
 # A stage runs when `begin` prints a reason. papermill writes to NAME.running.ipynb; `end` gives it
 # its name, `fail` keeps it as NAME.failed.ipynb and prints the cell's error.
@@ -146,7 +149,7 @@ define run_notebook
 if [ -z "$$why" ]; then echo "$@: up to date"; exit 0; fi; \
 echo "$@: $$why; progress: tail -f $(OUT).log"; \
 if $(PY) -m papermill notebooks/$@.ipynb "$(OUT).running.ipynb" -f $(PARAMS)/$(DOMAIN)/$(TIER)/$@.yaml \
-    -p seed $(SEED) $(GIVEN) --no-progress-bar --log-output >"$(OUT).log" 2>&1; \
+    $(GIVEN) --no-progress-bar --log-output >"$(OUT).log" 2>&1; \
 then $(TRAIT) end $@ $(RUN_OF); else $(TRAIT) fail $@ $(RUN_OF); fi
 endef
 

@@ -1,0 +1,109 @@
+"""A tiny project with the real Makefile and library and five notebooks of a few lines each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+
+from trait_lib import ROOT, run
+
+PARAMETERS = {
+    "00_start_here": "rows: int = 3  # [0, 100] how many rows\ndata_dir: str = ''  # user's files",
+    "01_data_selection": "keep: int = 2  # [1, inf) how many rows stay",
+    "02_passage_generation": "shout: bool = False  # in capitals",
+    "03_two_stage_training": "arm: str = 'trait'  # {trait, random} which\nrate: float = 0.5",
+    "04_evaluation": "arm: str = 'trait'  # {trait, random} which\nshots: int = 2",
+}
+CODE = {
+    "00_start_here": """
+from trait_lib import records
+if P["data_dir"]:
+    rows = list(records.read_rows(stage.external(P["data_dir"] + "/own.jsonl")))
+else:
+    rows = [{"id": str(i)} for i in range(10)][: P["rows"]]
+records.write_rows(stage.path("rows.jsonl"), rows)
+""",
+    "01_data_selection": """
+from trait_lib import records
+from trait_lib.room import kept
+rows = list(records.read_rows(stage.read("00_start_here", "rows.jsonl")))
+records.write_rows(stage.path("kept.jsonl"), kept(rows, P["keep"]))
+""",
+    "02_passage_generation": """
+text = stage.read("01_data_selection", "kept.jsonl").read_text()
+stage.path("passages.txt").write_text(text.upper() if P["shout"] else text)
+""",
+    "03_two_stage_training": """
+text = stage.read("02_passage_generation", "passages.txt").read_text()
+if P["rate"] > 1:
+    raise ValueError(f"rate {P['rate']} is more than\\nthis model can bear")
+stage.path("model/weights.txt").write_text(f"{P['arm']} {P['rate']} {text}")
+""",
+    "04_evaluation": """
+model = stage.read("03_two_stage_training", "model")
+stage.path("summary.json").write_text('{"size": %d}' % len((model / "weights.txt").read_text()))
+""",
+}
+
+
+def write_notebook(path: Path, parameters: str, code: str) -> None:
+    common = "domain: str = 'math'\ntier: str = 'replica'\nseed: int = 0  # [0, inf)\n"
+    opening = (
+        "from trait_lib import params, run\n"
+        f"P = params.check({path.stem!r}, globals())\n"
+        f"stage = run.open_stage({path.stem!r}, P)"
+    )
+    cells = [
+        nbformat.v4.new_markdown_cell(f"# {path.stem}\n\nA formula $x^2$."),
+        nbformat.v4.new_code_cell(common + parameters, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(opening),
+        nbformat.v4.new_code_cell(code.strip()),
+        nbformat.v4.new_code_cell("stage.close();"),
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+
+
+def project(folder: Path) -> Path:
+    """Write the tiny project into `folder`."""
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    library = folder / "trait_lib"
+    library.mkdir()
+    for file in (ROOT / "trait_lib").glob("*.py"):
+        shutil.copy(file, library)
+    shutil.copytree(ROOT / "trait_lib/templates", library / "templates")
+    (library / "room.py").write_text("def kept(rows, count):\n    return rows[:count]\n")
+    (folder / "notebooks").mkdir()
+    for stage in run.STAGES:
+        write_notebook(folder / f"notebooks/{stage}.ipynb", PARAMETERS[stage], CODE[stage])
+        for tier in ("replica", "local"):
+            file = folder / f"params/math/{tier}/{stage}.yaml"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"domain: math\ntier: {tier}\n")
+    return folder
+
+
+def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run make in the tiny project, with the environment that runs the tests."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "TRAIT_", "MFLAGS"))}
+    return subprocess.run(
+        ["make", f"PY={sys.executable}", *words],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def ran(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The numbers of the stages that a call of make ran, such as ["03", "04"]."""
+    lines = done.stdout.splitlines()
+    return [line[:2] for line in lines if "progress:" in line]
