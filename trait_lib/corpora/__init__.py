@@ -1,11 +1,13 @@
 """Corpora: documents and task problems from local files or from the Hugging Face Hub."""
 
+from trait_lib.corpora.assemble import Built, training_texts, write_documents, write_problems
 from trait_lib.corpora.documents import EmptyCorpus, Report, load_documents, resolve
 from trait_lib.corpora.hub import HubError
 from trait_lib.corpora.parts import divide, drop_contaminated, sample, share
 from trait_lib.corpora.tasks import Task, load_problems, load_relevance, load_task, task_files
 
 __all__ = [
+    "Built",
     "EmptyCorpus",
     "HubError",
     "Report",
@@ -20,4 +22,7 @@ __all__ = [
     "sample",
     "share",
     "task_files",
+    "training_texts",
+    "write_documents",
+    "write_problems",
 ]

@@ -132,7 +132,8 @@ def load_documents(
     A file is `.jsonl`, `.jsonl.gz`, `.jsonl.zst`, `.parquet` or a `hub://` source; a relative
     path starts at `data_dir`. Documents above `max_characters` (0: no limit) are kept whole,
     cut, or split at paragraph ends, as `long` says. `limit` stops after that many documents
-    (0: all). An absent id is made from file and line. `report` is filled while the rows pass.
+    (0: all). An absent id is made from file and line; a piece of a split document names that one
+    in `whole`. `report` is filled while the rows pass.
 
     Raises:
         FileNotFoundError: a file is not there (before anything is read).
@@ -236,7 +237,8 @@ def _fit(document: Row, max_characters: int, long: str) -> Iterator[Row]:
         return
     for number, piece in enumerate(pieces):
         identifier = f"{document['id']}~{number}"
-        yield document | {"id": identifier, "text": piece, "shortened": number == 0}
+        whole = document["id"]
+        yield document | {"id": identifier, "text": piece, "whole": whole, "shortened": not number}
 
 
 def split_text(text: str, max_characters: int) -> list[str]:

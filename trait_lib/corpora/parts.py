@@ -37,6 +37,11 @@ def sample(rows: Iterable[Row], count: int, salt: str = "") -> list[Row]:
     return [rows[i] for i in sorted(ranked[:count])]
 
 
+def group(row: Row, group_field: str) -> str:
+    """What a document was cut from: its group field, the document it is a piece of, or itself."""
+    return str(row.get(group_field) or row.get("whole") or row["id"])
+
+
 def divide(
     documents: Iterable[Row],
     *,
@@ -52,18 +57,16 @@ def divide(
     Of the groups a share `heldout_share` leaves the pool for good: their documents are held-out
     domain text, held-out general text, or left out when they meet neither condition. Of the
     other groups a share `general_share` gives its documents that meet `general_where` to the
-    general text. What remains is the pool, and no condition touches that. A document without
-    the field `group_field` is a group of its own.
+    general text. What remains is the pool, and no condition touches that. An empty
+    `general_where` holds for every document, an empty `domain_where` for none. A document
+    without the field `group_field` is a group of its own.
     """
     domain, general = parse(domain_where), parse(general_where)
     for row in documents:
-        at = share(str(row.get(group_field) or row["id"]), salt)
+        at = share(group(row, group_field), salt)
         if at < heldout_share:
-            is_domain = bool(domain) and matches(row, domain)
-            is_general = bool(general) and matches(row, general)
-            part = (
-                "heldout_domain" if is_domain else "heldout_general" if is_general else "left_out"
-            )
+            part = "heldout_general" if matches(row, general) else "left_out"
+            part = "heldout_domain" if domain and matches(row, domain) else part
         elif at < heldout_share + general_share and matches(row, general):
             part = "general"
         else:
