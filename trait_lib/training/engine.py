@@ -15,7 +15,7 @@ from typing import Any
 from trait_lib.training import config as settings
 
 FIRST_GOOD_DEEPSPEED = (0, 19, 4)
-AUTO_MICRO_TOKENS = 4096
+AUTO_MICRO_TOKENS = 2048
 
 
 ENVIRONMENT = {

@@ -51,13 +51,18 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
 
 
-def token_losses(logits: Any, labels: Any) -> Any:
-    """Cross-entropy of each predicted token (B, S-1) in nats, 0 where the label is -100.
+def next_tokens(labels: torch.Tensor) -> torch.Tensor:
+    """Labels (B, S) moved one place, so that place t holds what is predicted there; last: -100."""
+    return functional.pad(labels[:, 1:], (0, 1), value=-100)
 
-    `logits` (B, S, V) at position t predict `labels` (B, S) at t + 1.
+
+def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of each place (B, S) in nats, 0 where the target is -100.
+
+    `logits` (B, S, V), `targets` (B, S). The labels are moved and not the logits, which would be
+    copied.
     """
-    flat = logits[:, :-1].float().flatten(0, 1)  # (B*(S-1), V)
-    losses = functional.cross_entropy(
-        flat, labels[:, 1:].flatten(), ignore_index=-100, reduction="none"
+    flat = functional.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="none"
     )
-    return losses.view(len(labels), -1)
+    return flat.view_as(targets)

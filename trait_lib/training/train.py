@@ -93,10 +93,10 @@ def build_trainer(
             num_items_in_batch: Any = None,
         ) -> Any:
             """The mean over all predicted tokens of the step, on all ranks; summed by source."""
-            source, labels = inputs.pop("source"), inputs.pop("labels")
+            source, targets = inputs.pop("source"), rows.next_tokens(inputs.pop("labels"))
             outputs = model(**inputs)
-            losses = rows.token_losses(outputs.logits, labels)
-            counts = (labels[:, 1:] != -100).sum(1)
+            losses = rows.token_losses(outputs.logits, targets)
+            counts = (targets != -100).sum(1)
             pairs = torch.stack([losses.detach().sum(1), counts], 1).double()
             self.sums = self.sums.to(pairs.device).index_add_(0, source, pairs)
             loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
