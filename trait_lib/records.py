@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ import zstandard
 Row = dict[str, Any]
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".parquet")
 BATCH_ROWS = 1024
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
 
 
 class BadRow(ValueError):
@@ -64,14 +66,22 @@ def _open_bytes(path: Path, name: str, mode: str) -> Iterator[BinaryIO]:
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """Yield (line number from 1, raw line) of a text file, decompressed, blank lines left out."""
-    path = Path(path)
+    """Yield (line number from 1, raw line) of a text file, decompressed, blank lines left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        BadRow: the compressed file is damaged; the message says after which line.
+    """
+    path, number = Path(path), 0
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; check the path in the parameters")
     with _open_bytes(path, path.name, "rb") as handle:
-        for number, line in enumerate(io.BufferedReader(handle), start=1):
-            if line.strip():
-                yield number, line
+        try:
+            for number, line in enumerate(io.BufferedReader(handle), start=1):
+                if line.strip():
+                    yield number, line
+        except DAMAGED as error:
+            raise BadRow(f"{path}: damaged after line {number} ({error}); get it again") from None
 
 
 def parse_row(line: bytes, where: str) -> Row:
@@ -103,9 +113,12 @@ def read_rows(path: str | Path) -> Iterator[Row]:
     if path.name.endswith(".parquet"):
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file; check the path in the parameters")
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                yield from batch.to_pylist()
+        try:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                    yield from batch.to_pylist()
+        except pa.ArrowInvalid as error:
+            raise BadRow(f"{path}: not a whole parquet file ({error})") from None
         return
     for number, line in read_lines(path):
         yield parse_row(line, f"{path}:{number}")
