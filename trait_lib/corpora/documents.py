@@ -6,22 +6,16 @@ a line dropped in silence cannot be told from a line that was never there.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pyarrow as pa
-import zstandard
 
 from trait_lib import ROOT, records
 from trait_lib.corpora import hub
 from trait_lib.corpora.where import Condition, matches, parse
 from trait_lib.records import BadRow, Row
 
-DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, pa.ArrowInvalid)
 LONG = ("keep", "cut", "split")
 
 
@@ -85,21 +79,18 @@ def read_source(source: str | Path, on_bad: str, report: Report) -> Iterator[tup
     path = Path(source)
     if not path.name.endswith(records.SUFFIXES):
         raise BadRow(f"{path}: unknown kind of file; known: {', '.join(records.SUFFIXES)}")
-    try:
-        if path.name.endswith(".parquet"):
-            yield from enumerate(records.read_rows(path), start=1)
-            return
-        for number, line in records.read_lines(path):
-            place = f"{path}:{number}"
-            try:
-                row = records.parse_row(line, place)
-            except BadRow as error:
-                report.rows += 1
-                refuse(error, place, on_bad, report)
-                continue
-            yield number, row
-    except DAMAGED as error:
-        raise BadRow(f"{path}: damaged, or not what its name says ({error})") from error
+    if path.name.endswith(".parquet"):
+        yield from enumerate(records.read_rows(path), start=1)
+        return
+    for number, line in records.read_lines(path):
+        place = f"{path}:{number}"
+        try:
+            row = records.parse_row(line, place)
+        except BadRow as error:
+            report.rows += 1
+            refuse(error, place, on_bad, report)
+            continue
+        yield number, row
 
 
 def refuse(error: BadRow, place: str, on_bad: str, report: Report) -> None:
@@ -171,11 +162,11 @@ def _selected(
     sources: list[str | Path], conditions: list[Condition], on_bad: str, report: Report
 ) -> Iterator[tuple[str, str, Row]]:
     """(place, id to use when there is none, row) of every row that meets the conditions."""
-    names = Counter(Path(source).name for source in sources)
+    names = [_name(source) for source in sources]
     never_seen = {condition.field for condition in conditions}
     for position, source in enumerate(sources):
-        name = Path(source).name
-        label = name if names[name] == 1 else f"{position}-{name}"
+        name = names[position]
+        label = name if names.count(name) == 1 else f"{position}-{name}"
         for number, row in read_source(source, on_bad, report):
             report.rows += 1
             never_seen -= row.keys()
@@ -185,6 +176,11 @@ def _selected(
                 report.left_out += 1
     if never_seen and report.rows:
         raise ValueError(f"where: no row has a field {min(never_seen)!r}; check the conditions")
+
+
+def _name(source: str | Path) -> str:
+    """How documents name their source: the file, or the data set on the Hub."""
+    return hub.parse(source)[0] if isinstance(source, str) else source.name
 
 
 def _documents(

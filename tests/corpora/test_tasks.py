@@ -1,0 +1,269 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trait_lib import ROOT, records
+from trait_lib.corpora import (
+    EmptyCorpus,
+    Report,
+    load_problems,
+    load_relevance,
+    load_task,
+    task_files,
+)
+from trait_lib.corpora.tasks import topic_by_words, with_answer
+from trait_lib.params import ParameterError
+
+TASK_FILES = [path for domain in ("math", "ads") for path in task_files(domain)]
+
+PROBLEM = {
+    "origin": "ours",
+    "licence": "CC0",
+    "kind": "number",
+    "files": {"train": ["train.jsonl"], "test": ["test.jsonl"]},
+    "question": "{q}",
+    "solution": "{s}",
+    "answer": "{a}",
+}
+RELEVANCE = {
+    "form": "relevance",
+    "origin": "ours",
+    "licence": "CC0",
+    "files": {"test": ["test.jsonl"]},
+    "query": "{query}",
+    "document": "{title}",
+    "label": "{label}",
+    "prompt": "{query}: {title} is",
+    "positive": " good",
+    "negative": " bad",
+}
+TRAIN = [
+    {"id": n, "q": f"What is {n} plus 1?", "s": f"{n}+1={n + 1}.", "a": n + 1} for n in range(200)
+]
+TEST = [{"id": "t", "q": "What is 500 plus 1?", "s": "", "a": 501}]
+
+
+def task(folder, name="sums", **changes):
+    settings = {**PROBLEM, **changes}
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({k: v for k, v in settings.items() if v is not None}))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    records.write_rows(tmp_path / "train.jsonl", TRAIN)
+    records.write_rows(tmp_path / "test.jsonl", TEST)
+    return tmp_path
+
+
+def problems(path, split="test", **more):
+    return list(load_problems([path], split, data_dir=path.parent, **more))
+
+
+# --- the committed task files -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+def test_every_committed_task_file_is_right_and_names_its_origin(path):
+    loaded = load_task(path)
+    assert loaded.name == path.stem
+    assert loaded.sources("test")
+    for entry in ("origin", "licence", "size"):
+        assert str(loaded.settings[entry]).strip()
+    assert path.read_text(encoding="utf-8").startswith("# ")
+
+
+def test_both_domains_have_task_files():
+    assert {"gsm8k", "math", "sat"} <= {path.stem for path in task_files("math")}
+    assert {"relevance", "pair_relevance"} <= {path.stem for path in task_files("ads")}
+
+
+def test_the_hub_form_of_gsm8k_reads_answers_and_drops_calculator_marks():
+    from trait_lib.corpora.tasks import _derive, _problem
+
+    loaded = load_task("gsm8k_hub", "math")
+    row = {"question": "How many?", "answer": "He has 3*2=<<3*2=6>>6 eggs.\n#### 1,006"}
+    made = _problem(loaded, _derive(loaded, row), "test")
+    assert made["answer"] == "1,006"
+    assert made["solution"] == "He has 3*2=6 eggs. The answer is 1,006."
+
+
+# --- problems ---------------------------------------------------------------------------------
+
+
+def test_rows_become_problems_with_the_answer_sentence(folder):
+    path = task(folder, topic="sums", entities=["{a}"])
+    assert problems(path) == [
+        {
+            "id": "sums/t",
+            "task": "sums",
+            "topic": "sums",
+            "question": "What is 500 plus 1?",
+            "solution": "The answer is 501.",
+            "answer": "501",
+            "kind": "number",
+            "split": "test",
+            "entities": ["501"],
+            "documents_only": False,
+            "alternatives": [],
+        }
+    ]
+    assert problems(path, "train")[3]["solution"] == "3+1=4. The answer is 4."
+
+
+@pytest.mark.parametrize(
+    ("solution", "answer", "expected"),
+    [
+        ("", "4", "The answer is 4."),
+        ("So 4.", "4", "So 4. The answer is 4."),
+        ("One.\nTwo.", "2", "One.\nTwo.\nThe answer is 2."),
+        ("So. The answer is 4.", "4", "So. The answer is 4."),
+        ("", "6 pcs.", "The answer is 6 pcs."),
+    ],
+)
+def test_the_answer_sentence_is_added_once(solution, answer, expected):
+    assert with_answer(solution, answer) == expected
+
+
+def test_a_task_without_dev_files_lends_part_of_its_training_problems(folder):
+    path = task(folder)
+    train = problems(path, "train", dev_share=0.2)
+    dev = problems(path, "dev", dev_share=0.2)
+    assert not {row["id"] for row in train} & {row["id"] for row in dev}
+    assert len(train) + len(dev) == 200 and 20 < len(dev) < 60
+    assert {row["split"] for row in dev} == {"dev"}
+    assert len(problems(path, "train")) == 200 and problems(path, "dev") == []
+
+
+def test_equal_questions_never_stand_on_both_sides(folder):
+    rows = [{"id": n, "q": f"What is {n % 20}?", "s": "", "a": 1} for n in range(200)]
+    records.write_rows(folder / "train.jsonl", rows)
+    path = task(folder)
+    sides = [
+        {row["question"] for row in problems(path, s, dev_share=0.3)} for s in ("train", "dev")
+    ]
+    assert sides[0] and sides[1] and not sides[0] & sides[1]
+
+
+def test_conditions_fields_and_topics_come_from_the_file(folder):
+    path = task(
+        folder,
+        where={"train": ["a!=1"]},
+        fields={
+            "size": {"from": "a", "values": {2: "small", 3: "big"}},
+            "digits": {"from": "q", "pattern": r"(\d+) plus"},
+            "bare": {"from": "q", "remove": r"[?]"},
+        },
+        question="{size} {digits} {bare}",
+        topic_words={"sums": ["plus"], "other things": ["minus"]},
+    )
+    records.write_rows(folder / "train.jsonl", TRAIN[:3])
+    first, second = problems(path, "train")
+    assert first["question"] == "small 1 What is 1 plus 1"
+    assert (second["id"], second["topic"]) == ("sums/2", "sums")
+
+
+def test_a_topic_needs_a_word():
+    topics = {"money": ["cost", "pay"], "time": ["hour"]}
+    assert topic_by_words("It costs; they pay and pay an hour", topics) == "money"
+    assert topic_by_words("nothing of it", topics) == "other"
+
+
+def test_relevance_rows_keep_the_space_before_the_label(folder):
+    records.write_rows(
+        folder / "test.jsonl", [{"id": "p", "query": "bag", "title": "A bag", "label": 1}]
+    )
+    (folder / "pairs.yaml").write_text(yaml.safe_dump(RELEVANCE))
+    (row,) = load_relevance([folder / "pairs.yaml"], "test", data_dir=folder)
+    assert row == {
+        "id": "pairs/p",
+        "task": "pairs",
+        "query": "bag",
+        "document": "A bag",
+        "label": 1,
+        "grade": 1.0,
+        "prompt": "bag: A bag is",
+        "positive": " good",
+        "negative": " bad",
+        "topic": "bag",
+    }
+    assert list(load_problems([folder / "pairs.yaml"], "test", data_dir=folder)) == []
+
+
+# --- mistakes ---------------------------------------------------------------------------------
+
+
+def test_a_missing_field_is_named_with_the_fields_there_are(folder):
+    with pytest.raises(records.BadRow) as error:
+        problems(task(folder, question="{question}"))
+    message = str(error.value)
+    assert "test.jsonl:1: sums.yaml: template 'question' needs the field 'question'" in message
+    assert "fields of the row: a, id, q, s" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"question": "{q[x]}"}, "template 'question' cannot be filled"),
+        ({"question": " "}, "empty question"),
+        ({"answer": "{s}"}, "empty answer"),
+        ({"fields": {"x": {"from": "z", "values": {}}}}, "needs a field 'z'"),
+        ({"fields": {"x": {"from": "a", "values": {1: "b"}}}}, "no entry for '501'"),
+    ],
+)
+def test_rows_that_do_not_fit_are_named(folder, changes, message):
+    with pytest.raises(records.BadRow, match=rf"test\.jsonl:1: sums\.yaml.*{message}"):
+        problems(task(folder, **changes))
+
+
+def test_rows_that_do_not_fit_can_be_skipped_and_are_counted(folder):
+    records.write_rows(folder / "test.jsonl", [*TEST, {"id": "u", "q": "?", "s": ""}, TEST[0]])
+    report = Report()
+    rows = problems(task(folder), on_bad="skip", report=report)
+    assert len(rows) == 1 and report.documents == 1
+    assert sum(report.skipped.values()) == 2
+
+
+def test_missing_files_and_empty_splits_are_named(folder):
+    with pytest.raises(FileNotFoundError, match=r"gone\.jsonl"):
+        problems(task(folder, files={"test": ["gone.jsonl"]}))
+    with pytest.raises(EmptyCorpus, match=r"sums\.yaml: no row left for the split 'test'"):
+        problems(task(folder, where={"test": ["a=7"]}))
+    with pytest.raises(ValueError, match="split must be one of"):
+        problems(task(folder), "validation")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"questoin": "{q}"}, "unknown entry 'questoin'; did you mean 'question'"),
+        ({"answer": None}, "missing entry 'answer'"),
+        ({"kind": "essay"}, "kind must be one of number, math, text, choice"),
+        ({"form": "chat"}, "form must be one of problem, relevance"),
+        ({"files": ["a.jsonl"]}, "files must map train, dev, test to lists"),
+        ({"files": {"val": []}}, "files must map train, dev, test to lists"),
+        ({"fields": {"x": {"from": "a"}}}, "field 'x' needs `from` and one of"),
+    ],
+)
+def test_a_wrong_task_file_is_named_with_what_is_wrong(folder, changes, message):
+    with pytest.raises(ParameterError, match=message):
+        load_task(task(folder, **changes))
+
+
+def test_an_unknown_task_lists_the_known_ones():
+    with pytest.raises(ParameterError, match=r"no task file .*gsm9k.*gsm8k"):
+        load_task("gsm9k", "math")
+
+
+def test_labels_must_be_0_or_1(folder):
+    records.write_rows(folder / "test.jsonl", [{"query": "b", "title": "c", "label": 3}])
+    (folder / "pairs.yaml").write_text(yaml.safe_dump(RELEVANCE))
+    with pytest.raises(records.BadRow, match=r"label must be 0 or 1 \(got '3'\)"):
+        list(load_relevance([folder / "pairs.yaml"], "test", data_dir=folder))
+
+
+def test_task_files_live_beside_the_parameters():
+    assert all(path.is_relative_to(ROOT / "params") for path in TASK_FILES)
+    assert isinstance(TASK_FILES[0], Path)
