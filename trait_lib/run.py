@@ -158,11 +158,15 @@ class Stage:
 def open_stage(name: str, params: Mapping[str, Any]) -> Stage:
     """Begin stage `name`: make its folder and withdraw a manifest of an earlier run.
 
-    Files of an interrupted run stay, so that the stage can resume from them.
+    Files of an interrupted run stay, so that the stage can resume from them. With a parameter
+    `dry_run` that is true, a folder beside the stage's is used and nothing is required.
 
     Raises:
         StageMissing: the notebook before this one has not finished; the message says what to run.
     """
+    if params.get("dry_run"):
+        folder = stage_dir(name, params)
+        return Stage(name, folder.with_name(f"{name}.dry_run"), dict(params))
     before = STAGES[STAGES.index(name) - 1] if name != STAGES[0] else None
     if before:
         require(before, stage_dir(before, params))

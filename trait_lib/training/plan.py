@@ -6,8 +6,10 @@ the plan, however they are shared out. Paper: the order of the two stages; the r
 
 from __future__ import annotations
 
+import hashlib
 import zlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,16 @@ def interleave(counts: list[int], seed: int, salt: str) -> np.ndarray:
     return np.repeat(np.arange(len(counts)), counts)[order]
 
 
+def stage_steps(stages: Sequence[Mapping[str, Any]], batch_tokens: int) -> list[dict[str, Any]]:
+    """Name, first step and number of steps of each stage: its tokens in whole batches."""
+    laid, first = [], 0
+    for stage in stages:
+        steps = max(1, round(stage["tokens"] / batch_tokens))
+        laid.append({"name": stage["name"], "first_step": first, "steps": steps})
+        first += steps
+    return laid
+
+
 def build(config: Mapping[str, Any], shards: Mapping[str, shard_files.Shard]) -> Plan:
     """Lay out the whole run. `shards` maps each file of `config["stages"]` to its shard.
 
@@ -115,34 +127,29 @@ def build(config: Mapping[str, Any], shards: Mapping[str, shard_files.Shard]) ->
         PlanError: a source shorter than one row, or one that would be repeated more often than
             `max_epochs`; the message says how much text is needed.
     """
-    length, batch_rows = (
-        config["sequence_length"],
-        config["batch_tokens"] // config["sequence_length"],
-    )
+    length = config["sequence_length"]
+    batch_rows = config["batch_tokens"] // length
     numbers = _number_sources(config["stages"])
-    used: dict[Path, int] = {}
-    parts, stages, step = [], [], 0
-    for stage in config["stages"]:
-        steps = max(1, round(stage["tokens"] / config["batch_tokens"]))
-        sources = stage["sources"]
-        counts = shares_to_counts([s["weight"] for s in sources], steps * batch_rows)
+    used: Counter[Path] = Counter()  # rows drawn from each shard so far, over all stages
+    entries, stages = [], []
+    for stage, timing in zip(
+        config["stages"], stage_steps(config["stages"], config["batch_tokens"]), strict=True
+    ):
+        sources, rows = stage["sources"], timing["steps"] * batch_rows
+        counts = shares_to_counts([s["weight"] for s in sources], rows)
+        drawn = [
+            _draw(source, shards[source["file"]], count, config, used)
+            for source, count in zip(sources, counts, strict=True)
+        ]
         which = interleave(counts, config["seed"], stage["name"])
-        entries = np.empty((steps * batch_rows, 2), dtype=np.int64)
-        for index, (source, count) in enumerate(zip(sources, counts, strict=True)):
-            shard = shards[source["file"]]
-            first = used.get(shard.folder, 0)
-            _check_supply(source, shard, length, first + count, config["max_epochs"])
-            used[shard.folder] = first + count
-            if count:
-                rows = draw_rows(shard.rows(length), first, count, config["seed"], source["name"])
-                entries[which == index] = np.stack(
-                    [np.full(count, numbers[source["name"]][0]), rows], axis=1
-                )
-        stages.append(_stage_report(stage, steps, step, counts, config, shards))
-        parts.append(entries)
-        step += steps
+        ordered = np.empty((rows, 2), dtype=np.int64)
+        for index, source in enumerate(sources):
+            ordered[which == index, 0] = numbers[source["name"]][0]
+            ordered[which == index, 1] = drawn[index]
+        entries.append(ordered)
+        stages.append({**timing, **_stage_report(sources, counts, config, shards)})
     plan = Plan(
-        entries=np.concatenate(parts),
+        entries=np.concatenate(entries),
         sources=list(numbers),
         shards=[shards[file].folder for _, file in numbers.values()],
         stages=stages,
@@ -151,6 +158,22 @@ def build(config: Mapping[str, Any], shards: Mapping[str, shard_files.Shard]) ->
     )
     plan.report.update(_report(plan, config, shards, numbers, used))
     return plan
+
+
+def _draw(
+    source: Mapping[str, Any],
+    shard: shard_files.Shard,
+    count: int,
+    config: Mapping[str, Any],
+    used: Counter[Path],
+) -> np.ndarray:
+    """The next `count` rows (count,) of a shard, going on where an earlier stage stopped."""
+    length, first = config["sequence_length"], used[shard.folder]
+    _check_supply(source, shard, length, first + count, config["max_epochs"])
+    used[shard.folder] += count
+    if count == 0:
+        return np.empty(0, dtype=np.int64)
+    return draw_rows(shard.rows(length), first, count, config["seed"], shard.folder.name)
 
 
 def _number_sources(stages: list[dict[str, Any]]) -> dict[str, tuple[int, str]]:
@@ -163,7 +186,7 @@ def _number_sources(stages: list[dict[str, Any]]) -> dict[str, tuple[int, str]]:
 
 
 def _check_supply(
-    source: dict[str, Any], shard: shard_files.Shard, length: int, needed: int, max_epochs: float
+    source: Mapping[str, Any], shard: shard_files.Shard, length: int, needed: int, max_epochs: float
 ) -> None:
     rows = shard.rows(length)
     if rows == 0:
@@ -181,19 +204,14 @@ def _check_supply(
 
 
 def _stage_report(
-    stage: dict[str, Any],
-    steps: int,
-    first_step: int,
+    sources: list[dict[str, Any]],
     counts: list[int],
     config: Mapping[str, Any],
     shards: Mapping[str, shard_files.Shard],
 ) -> dict[str, Any]:
-    length, weights = config["sequence_length"], [s["weight"] for s in stage["sources"]]
+    length, weights = config["sequence_length"], [s["weight"] for s in sources]
     return {
-        "name": stage["name"],
-        "first_step": first_step,
-        "steps": steps,
-        "tokens": steps * config["batch_tokens"],
+        "tokens": sum(counts) * length,
         "sources": [
             {
                 "name": source["name"],
@@ -202,7 +220,7 @@ def _stage_report(
                 "tokens": count * length,
                 "epochs": round(count / shards[source["file"]].rows(length), 4),
             }
-            for source, count in zip(stage["sources"], counts, strict=True)
+            for source, count in zip(sources, counts, strict=True)
         ],
     }
 
@@ -231,7 +249,7 @@ def _report(
         }
     identity = [FORMAT, length, plan.batch_rows, [s["first_step"] for s in plan.stages]]
     contents = [source["content"] for source in sources.values()]
-    order = run.hashlib.sha256(plan.entries.astype("<i8").tobytes()).hexdigest()
+    order = hashlib.sha256(plan.entries.astype("<i8").tobytes()).hexdigest()
     return {
         "hash": run.hash_value([identity, contents, order]),
         "seed": config["seed"],
