@@ -112,10 +112,6 @@ else ifeq ($(wildcard $(PARAMS)/$(DOMAIN)/$(TIER)),)
   MISTAKE := no parameters in '$(PARAMS)/$(DOMAIN)/$(TIER)'; DOMAIN is one of: $(DOMAINS)
 else ifeq ($(TIER)$(DATA),local)
   MISTAKE := TIER=local needs DATA, the folder of your own files: make reproduce TIER=local DATA=path
-else ifneq ($(DATA),)
-  ifeq ($(shell test -d "$$DATA" || echo missing),missing)
-    MISTAKE := DATA: no such folder: $(DATA)
-  endif
 endif
 
 # how a stage is named to the library
@@ -125,6 +121,7 @@ OUT = $(RUNS)/$(DOMAIN)/$(TIER)/$(if $(filter $@,$(SHARED)),data,$(ARM))/seed$(S
 
 check: | $(ENVIRONMENT)
 	@$(if $(MISTAKE),echo "error: $(MISTAKE)" >&2; exit 2)
+	@[ -z "$$DATA" ] || [ -d "$$DATA" ] || { echo "error: DATA: no such folder: $$DATA" >&2; exit 2; }
 	@$(TRAIT) check $(RUN_OF)
 
 00_start_here: check

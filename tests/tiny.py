@@ -46,7 +46,11 @@ stage.path("model/weights.txt").write_text(f"{P['arm']} {P['rate']} {text}")
 """,
     "04_evaluation": """
 model = stage.read("03_two_stage_training", "model")
-stage.path("summary.json").write_text('{"size": %d}' % len((model / "weights.txt").read_text()))
+from trait_lib import records
+size = len((model / "weights.txt").read_text())
+table = [{"task": "size", "base": 0.25, "adapted": size}, {"task": "shots", "adapted": P["shots"]}]
+summary = {"table": table, "columns": ["task", "base", "adapted"], "notes": ["a note"]}
+records.write_json(stage.path("summary.json"), summary)
 """,
 }
 

@@ -17,7 +17,8 @@ Arguments = argparse.Namespace
 
 def values_of(stage: str, args: Arguments) -> chain.Values:
     """The parameters of `stage` for the run that the command line names."""
-    given = {"domain": args.domain, "tier": args.tier, "seed": args.seed, "arm": args.arm}
+    seed = int(args.seed) if args.seed.isdecimal() else args.seed  # else `resolve` explains
+    given = {"domain": args.domain, "tier": args.tier, "seed": seed, "arm": args.arm}
     if args.data:
         given["data_dir"] = str(Path(args.data).resolve())
     file = (ROOT / args.params).resolve() / args.domain / args.tier / f"{stage}.yaml"
@@ -71,7 +72,14 @@ def html(args: Arguments) -> None:
     print(run.show(render.write_index(values)))
 
 
-COMMANDS = {f.__name__: f for f in (check, begin, end, fail, html)}
+def report(args: Arguments) -> None:
+    """Print the comparison of a finished run and where its pages are."""
+    from trait_lib import report as what
+
+    print(what.of_run(values_of(run.STAGES[-1], args)))
+
+
+COMMANDS = {f.__name__: f for f in (check, begin, end, fail, html, report)}
 OF_ONE_STAGE = (begin, end, fail)
 
 
@@ -86,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--domain", default="math")
         one.add_argument("--tier", default="replica")
         one.add_argument("--arm", default="trait")
-        one.add_argument("--seed", default=0, type=int)
+        one.add_argument("--seed", default="0")
         one.add_argument("--data", default="", help="folder of your own files (tier local)")
         one.add_argument("--params", default="params", help="folder of the parameters files")
     return top
