@@ -1,6 +1,13 @@
 """Corpora: documents and task problems from local files or from the Hugging Face Hub."""
 
-from trait_lib.corpora.assemble import Built, training_texts, write_documents, write_problems
+from trait_lib.corpora.assemble import (
+    Built,
+    input_files,
+    training_texts,
+    write_documents,
+    write_problems,
+)
+from trait_lib.corpora.card import composition, describe
 from trait_lib.corpora.documents import EmptyCorpus, Report, load_documents, resolve
 from trait_lib.corpora.hub import HubError
 from trait_lib.corpora.parts import divide, drop_contaminated, sample, share
@@ -12,8 +19,11 @@ __all__ = [
     "HubError",
     "Report",
     "Task",
+    "composition",
+    "describe",
     "divide",
     "drop_contaminated",
+    "input_files",
     "load_documents",
     "load_problems",
     "load_relevance",

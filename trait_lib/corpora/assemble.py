@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from trait_lib import contamination, records
-from trait_lib.corpora.documents import EmptyCorpus, Report, load_documents
+from trait_lib.corpora.documents import EmptyCorpus, Report, load_documents, resolve
 from trait_lib.corpora.parts import divide, drop_contaminated, sample
 from trait_lib.corpora.tasks import SPLITS, load_problems, load_relevance, load_task
 from trait_lib.corpora.where import parse
 from trait_lib.records import Row
 
 Params = Mapping[str, Any]
+TASKS = ("tasks", "general_tasks")
 TRAINING_TEXT = "Question: {question}\nAnswer: {solution}"
 STREAMED = {"pool": "pool.jsonl.zst", "general": "general.jsonl.zst", "seed": "seed.jsonl.zst"}
 
@@ -205,3 +206,17 @@ def training_texts(folder: Path) -> Iterator[tuple[str, str]]:
             yield f"{name}: {row['id']}", row["text"]
     for row in records.read_rows(folder / "problems_train.jsonl"):
         yield f"problems_train.jsonl: {row['id']}", TRAINING_TEXT.format_map(row)
+
+
+def input_files(params: Params) -> list[Path]:
+    """The local files that a run reads: corpora, task files and their data; each once, in order.
+
+    Raises:
+        ParameterError: a task file is missing or wrong.
+    """
+    tasks = [load_task(name, params["domain"]) for key in TASKS for name in params[key]]
+    sources = [source for name in STREAMED for source in params[f"{name}_files"]]
+    sources += [source for task in tasks for split in SPLITS for source in task.sources(split)]
+    found = [resolve(source, params["data_dir"]) for source in sources]
+    paths = [task.path for task in tasks] + [path for path in found if isinstance(path, Path)]
+    return list(dict.fromkeys(paths))
