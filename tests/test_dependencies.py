@@ -1,0 +1,104 @@
+"""pyproject.toml, requirements.lock and environment.yml say the same."""
+
+import re
+import tomllib
+from importlib import metadata
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from trait_lib import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK_LINES = (ROOT / "requirements.lock").read_text().splitlines()
+CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+LOCKED = {
+    canonicalize_name(name): version
+    for name, version in (line.split("==") for line in LOCK_LINES if "==" in line)
+}
+DIRECT = [Requirement(r) for r in PROJECT["dependencies"]]
+TEST = [Requirement(r) for r in PROJECT["optional-dependencies"]["test"]]
+
+
+def test_every_line_of_the_lock_is_one_exact_version():
+    lines = [line for line in LOCK_LINES if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.+!-]+", line) for line in lines), lines
+    assert len(LOCKED) == len(lines), "a package is named twice"
+    names = [canonicalize_name(line.split("==")[0]) for line in lines]
+    assert names == sorted(names)
+
+
+@pytest.mark.parametrize("requirement", DIRECT + TEST, ids=lambda r: r.name)
+def test_the_lock_holds_every_package_in_its_range(requirement):
+    version = LOCKED[canonicalize_name(requirement.name)]
+    assert requirement.specifier.contains(version, prereleases=True)
+
+
+def closure(names):
+    """The named packages and all that they need, by what is installed here."""
+    found, waiting = set(), [canonicalize_name(name) for name in names]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for text in metadata.requires(name) or []:
+            need = Requirement(text)
+            if need.marker is None or need.marker.evaluate({"extra": ""}):
+                waiting.append(canonicalize_name(need.name))
+    return found
+
+
+def test_the_lock_holds_what_those_need_and_what_is_installed():
+    needed = closure(r.name for r in DIRECT + TEST)
+    assert needed - set(LOCKED) - {"setuptools", "pip"} == set(), "missing in requirements.lock"
+    differ = {n: metadata.version(n) for n in needed & set(LOCKED)}
+    assert {n: v for n, v in differ.items() if v.split("+")[0] != LOCKED[n]} == {}
+
+
+def test_torch_is_pinned_and_the_wrong_deepspeeds_are_shut_out():
+    (torch,) = [r for r in DIRECT if r.name == "torch"]
+    assert str(torch.specifier) == "==2.13.0"
+    (deepspeed,) = [r for r in DIRECT if r.name == "deepspeed"]
+    for wrong in ("0.18.6", "0.18.9", "0.19.3"):  # silently wrong gradients on two ranks
+        assert wrong not in deepspeed.specifier
+
+
+def test_conda_installs_the_lock_and_a_python_that_is_allowed():
+    (pip,) = [d["pip"] for d in CONDA if isinstance(d, dict)]
+    assert pip == ["-r requirements.lock", "-e ."]
+    (python,) = [d for d in CONDA if isinstance(d, str) and d.startswith("python=")]
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python.removeprefix("python="))
+    others = {d for d in CONDA if isinstance(d, str)} - {python}
+    assert others == {"pip", "make"}, "versions of packages belong in requirements.lock"
+
+
+def test_jupyterlab_is_an_extra_and_not_in_the_core():
+    assert "jupyterlab" not in LOCKED
+    assert [Requirement(r).name for r in PROJECT["optional-dependencies"]["lab"]] == ["jupyterlab"]
+
+
+def test_every_named_dependency_is_imported_somewhere():
+    source = "\n".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("trait_lib", "tests", "notebooks")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".ipynb")
+    )
+    imported = {
+        "fasttext-numpy2": "fasttext",
+        "math-verify": "math_verify",
+        "pyyaml": "yaml",
+        "scikit-learn": "sklearn",
+        "ipykernel": None,  # runs the notebooks
+        "accelerate": None,  # the Trainer asks for it
+    }
+    unused = []
+    for requirement in DIRECT:
+        name = imported.get(requirement.name, requirement.name)
+        if name and not re.search(rf"(import|from) {name}\b", source):
+            unused.append(requirement.name)
+    assert unused == []
