@@ -172,6 +172,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, complete(self.server.teacher, _parse(body)))
         except BadRequest as error:
             self._refuse(error)
+        except Exception as error:  # the client must hear of a fault of ours as of any server's
+            self._refuse(BadRequest(f"{type(error).__name__}: {error}", "server_error", 500))
 
     def _refuse(self, error: BadRequest) -> None:
         detail = {"message": str(error), "type": "invalid_request_error", "param": None}

@@ -26,7 +26,7 @@ FACT_COUNT = 3  # a sentence that stands in this many solutions is knowledge, no
 
 OPENERS = ("Let us see.", "Step by step.", "Think first.", "We know this.")
 SHARED_FACT = ("{who} use the same fact:", "{who} need the same fact:", "The shared fact:")
-OWN_STEP = ("{whose} own step:", "{whose} step is:", "{whose} part is:")
+OWN_STEP = ("{which} needs this:", "{which} uses this:", "{which} turns on this:")
 ORDINALS = "first second third fourth fifth sixth seventh eighth".split()
 OPERATIONS = {
     "+": "adding",
@@ -38,6 +38,12 @@ OPERATIONS = {
     "times": "multiplying",
     "/": "dividing",
     "divided by": "dividing",
+}
+VERBS = {
+    "adding": "adds",
+    "subtracting": "subtracts",
+    "multiplying": "multiplies",
+    "dividing": "divides",
 }
 OPERATION = re.compile(r"[\d)%]\s*([+\-*/x]|plus|minus|times|divided by)\s*[($]*\d")
 STOP_WORDS = frozenset(
@@ -174,8 +180,8 @@ def write_passage(
 def write_enlightenment(problems: Sequence[Problem], library: Library, rng: random.Random) -> str:
     """What the problems share, then one sentence on each one's own step."""
     shared = shared_sentences(problems, library)
-    by_fact = _shared_fact(problems, shared[:2], rng)
-    first = by_fact if shared else _shared_subject(problems, rng)
+    facts = shared[:2]
+    first = _shared_fact(problems, facts, rng) if facts else _shared_subject(problems, rng)
     own = [_own_step(problems, i, shared, library, rng) for i in range(len(problems))]
     return " ".join([first, *filter(None, own)])
 
@@ -205,13 +211,10 @@ def _shared_subject(problems: Sequence[Problem], rng: random.Random) -> str:
     subject = topics.pop() if len(topics) == 1 else " and ".join(shared_words(problems))
     common = set.intersection(*(set(operations(p.solution)) for p in problems))
     done = [name for name in operations(problems[0].solution) if name in common]
-    about = f"{_who(problems)} {rng.choice(('are about', 'deal with'))} {subject}"
-    by = f"{rng.choice(('need', 'are solved by'))} {_listed(done)}"
-    if subject and done:
-        return f"{about} and {by}."
-    if done:
-        return f"{_who(problems)} {by}."
-    return f"{about}." if subject else f"{_who(problems)} are solved one step at a time."
+    by = f"{rng.choice(('need', 'are solved by'))} {_listed(done)}" if done else ""
+    about = f"{rng.choice(('are about', 'deal with'))} {subject}" if subject else ""
+    said = " and ".join(filter(None, [about, by])) or "are solved one step at a time"
+    return f"{_who(problems)} {said}."
 
 
 def shared_words(problems: Sequence[Problem], most: int = 2) -> list[str]:
@@ -227,7 +230,7 @@ def operations(solution: str) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _own_step(
@@ -237,18 +240,25 @@ def _own_step(
     library: Library,
     rng: random.Random,
 ) -> str:
-    """What only this problem needs: a fact of its own if it has one, else its last own step."""
-    others = {s for i, p in enumerate(problems) if i != index for s in p.sentences}
-    own = [s for s in problems[index].sentences if s not in others and s not in shared]
+    """What only this problem needs: its operation, and its own facts or else its last own step."""
+    others = [p for i, p in enumerate(problems) if i != index]
+    known = {s for other in others for s in other.sentences} | set(shared)
+    own = [s for s in problems[index].sentences if s not in known]
     if not own:
         return ""
-    facts = [s for s in own if library.sentence_count[s] >= FACT_COUNT]
+    facts = [s for s in own if library.sentence_count[s] >= FACT_COUNT][:2]
+    done_by_others = {name for other in others for name in operations(other.solution)}
+    verbs = [VERBS[n] for n in operations(problems[index].solution) if n not in done_by_others]
+    which = _which(problems, index)
+    by_verb = f"{which} {_listed(verbs)}:" if verbs else ""
+    return " ".join([by_verb or rng.choice(OWN_STEP).format(which=which), *(facts or own[-1:])])
+
+
+def _which(problems: Sequence[Problem], index: int) -> str:
+    """A problem's name: by its task where no other has it, else by its place."""
     tasks = [problem.task for problem in problems]
-    unique = tasks[index] and tasks.count(tasks[index]) == 1
     if len(problems) == 1:
-        whose = "Its"
-    elif unique:
-        whose = f"The {tasks[index].replace('_', ' ')} problem's"
-    else:
-        whose = f"The {ORDINALS[index] if index < len(ORDINALS) else index + 1} problem's"
-    return f"{rng.choice(OWN_STEP).format(whose=whose)} {facts[0] if facts else own[-1]}"
+        return "This one"
+    if tasks[index] and tasks.count(tasks[index]) == 1:
+        return f"The {tasks[index].replace('_', ' ')} problem"
+    return f"The {ORDINALS[index]} problem" if index < len(ORDINALS) else f"Problem {index + 1}"

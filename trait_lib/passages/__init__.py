@@ -1,0 +1,1 @@
+"""Task-oriented passages: problem sampling, prompts, teacher client, ledger, checks."""
