@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trait_lib import contamination
 from trait_lib.records import Row
 
 TRIES = 40  # draws of partners for one problem before it counts as used up
@@ -61,6 +62,19 @@ def usable(problems: Sequence[Row]) -> list[Row]:
     return [problem for problem in problems if not problem.get("documents_only")]
 
 
+def without_test_problems(
+    problems: Sequence[Row], test_index: contamination.Index
+) -> tuple[list[Row], dict[str, list[str]]]:
+    """Leave out problems that hold a test question, before anybody pays for their passages.
+
+    Returns:
+        the other problems, and for each one left out the ids of the test questions in it.
+    """
+    texts = ((p["id"], f"{p['question']}\n{p.get('solution', '')}") for p in problems)
+    found = contamination.report(texts, test_index)
+    return [p for p in problems if p["id"] not in found], found
+
+
 def labels(problems: Sequence[Row], group_by: str, topics: int, seed: int) -> list[list[str]]:
     """For each problem, the topics or entities that it may be grouped by.
 
@@ -88,10 +102,13 @@ def cluster(texts: Sequence[str], topics: int, seed: int) -> list[str]:
     from threadpoolctl import threadpool_limits
 
     count = min(topics or max(1, round(len(texts) / PROBLEMS_PER_TOPIC)), len(texts))
-    words = r"(?u)\b[^\W\d_]{3,}\b"
-    rare = 2 if len(texts) >= 2 * PROBLEMS_PER_TOPIC else 1
+    many = len(texts) >= 2 * PROBLEMS_PER_TOPIC
     vectorizer = TfidfVectorizer(
-        stop_words="english", sublinear_tf=True, min_df=rare, max_df=0.5, token_pattern=words
+        stop_words="english",
+        sublinear_tf=True,
+        min_df=2 if many else 1,
+        max_df=0.1 if many else 1.0,  # a word of every tenth problem names no topic
+        token_pattern=r"(?u)\b[^\W\d_]{3,}\b",
     )
     try:
         matrix = vectorizer.fit_transform(texts)  # (texts, words)

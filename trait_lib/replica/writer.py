@@ -45,7 +45,7 @@ VERBS = {
     "multiplying": "multiplies",
     "dividing": "divides",
 }
-OPERATION = re.compile(r"[\d)%]\s*([+\-*/x]|plus|minus|times|divided by)\s*[($]*\d")
+OPERATION = re.compile(r"(?:[\d)%]\s*|\w\s+)([+\-*/x]|plus|minus|times|divided by)\s*[($]*\d")
 STOP_WORDS = frozenset(
     "a all an and answer are as at be but by can did do does each for from had has have he her his "
     "how if in into is it its many more much of on one or our she so than that the their them then "
@@ -72,13 +72,20 @@ class Problem:
         """The solution's sentences in order, without the answer sentence."""
         return split_sentences(ANSWER_SENTENCE.sub("", self.solution))
 
+    @property
+    def words(self) -> set[str]:
+        """The words of question and solution that may name a subject."""
+        found = re.findall(r"[^\W\d_]{3,}", f"{self.question} {self.solution}".lower())
+        return set(found) - STOP_WORDS
+
 
 @dataclass
 class Library:
-    """The problem files: solutions by question, and how often each sentence occurs in them."""
+    """The problem files: solutions by question; in how many problems each sentence and word is."""
 
     by_question: dict[str, Problem] = field(default_factory=dict)
     sentence_count: Counter[str] = field(default_factory=Counter)
+    word_count: Counter[str] = field(default_factory=Counter)
 
 
 def load_library(files: Iterable[str | Path]) -> Library:
@@ -96,12 +103,14 @@ def load_library(files: Iterable[str | Path]) -> Library:
             problem = _problem(row["question"], row["solution"], row)
             library.by_question[_key(problem.question)] = problem
             library.sentence_count.update(set(problem.sentences))
+            library.word_count.update(problem.words)
     return library
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text; a line end also ends a sentence."""
-    return [part.strip() for part in SENTENCE_END.split(text) if part.strip()]
+    """The sentences of a text, each with its end mark; a line end also ends a sentence."""
+    parts = [part.strip() for part in SENTENCE_END.split(text) if part.strip()]
+    return [part if part[-1] in ".!?" else f"{part}." for part in parts]
 
 
 def _problem(question: str, solution: str, about: Mapping[str, object]) -> Problem:
@@ -109,7 +118,9 @@ def _problem(question: str, solution: str, about: Mapping[str, object]) -> Probl
     text = CALCULATION.sub("", str(solution)).partition("\n####")[0].strip()
     found = ANSWER_SENTENCE.search(text)
     answer = found[1] if found else str(about.get("answer") or "").strip()
-    text = text if found else f"{text} The answer is {answer}."
+    if not found:
+        gap = "\n" if "\n" in text else " "
+        text = f"{text}{gap}The answer is {answer}."
     task, topic = str(about.get("task") or ""), str(about.get("topic") or "")
     return Problem(str(question).strip(), text, answer, task, topic)
 
@@ -180,8 +191,7 @@ def write_passage(
 def write_enlightenment(problems: Sequence[Problem], library: Library, rng: random.Random) -> str:
     """What the problems share, then one sentence on each one's own step."""
     shared = shared_sentences(problems, library)
-    facts = shared[:2]
-    first = _shared_fact(problems, facts, rng) if facts else _shared_subject(problems, rng)
+    first = _shared_facts(problems, shared[:2], rng) or _shared_subject(problems, library, rng)
     own = [_own_step(problems, i, shared, library, rng) for i in range(len(problems))]
     return " ".join([first, *filter(None, own)])
 
@@ -200,15 +210,20 @@ def _who(problems: Sequence[Problem]) -> str:
     return {1: "Problems like this one", 2: "Both problems"}.get(len(problems), "All problems")
 
 
-def _shared_fact(problems: Sequence[Problem], facts: Sequence[str], rng: random.Random) -> str:
+def _shared_facts(problems: Sequence[Problem], facts: Sequence[str], rng: random.Random) -> str:
+    """The facts that all solutions use, or nothing where there are none."""
     lead = rng.choice(SHARED_FACT).format(who=_who(problems))
-    return " ".join([lead, *facts])
+    return " ".join([lead, *facts]) if facts else ""
 
 
-def _shared_subject(problems: Sequence[Problem], rng: random.Random) -> str:
-    """One sentence on the subject and the operations that the problems have in common."""
+def _shared_subject(problems: Sequence[Problem], library: Library, rng: random.Random) -> str:
+    """One sentence on the subject and the operations that the problems have in common.
+
+    A topic with a comma is a list of words from a clustering: not all of them need fit.
+    """
     topics = {problem.topic for problem in problems} - {""}
-    subject = topics.pop() if len(topics) == 1 else " and ".join(shared_words(problems))
+    topic = topics.pop() if len(topics) == 1 else ","
+    subject = " and ".join(shared_words(problems, library)) if "," in topic else topic
     common = set.intersection(*(set(operations(p.solution)) for p in problems))
     done = [name for name in operations(problems[0].solution) if name in common]
     by = f"{rng.choice(('need', 'are solved by'))} {_listed(done)}" if done else ""
@@ -217,11 +232,10 @@ def _shared_subject(problems: Sequence[Problem], rng: random.Random) -> str:
     return f"{_who(problems)} {said}."
 
 
-def shared_words(problems: Sequence[Problem], most: int = 2) -> list[str]:
-    """The words that all problems hold, the longest first; words that carry no subject left out."""
-    texts = [f"{p.question} {p.solution}".lower() for p in problems]
-    common = set.intersection(*(set(re.findall(r"[^\W\d_]{3,}", text)) for text in texts))
-    return sorted(common - STOP_WORDS, key=lambda word: (-len(word), word))[:most]
+def shared_words(problems: Sequence[Problem], library: Library, most: int = 2) -> list[str]:
+    """The words that all problems hold, the rarest in the problem files first."""
+    common = set.intersection(*(problem.words for problem in problems))
+    return sorted(common, key=lambda word: (library.word_count[word], -len(word), word))[:most]
 
 
 def operations(solution: str) -> list[str]:
