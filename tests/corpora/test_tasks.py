@@ -12,7 +12,7 @@ from trait_lib.corpora import (
     load_task,
     task_files,
 )
-from trait_lib.corpora.tasks import topic_by_words, with_answer
+from trait_lib.corpora.tasks import with_answer
 from trait_lib.params import ParameterError
 
 TASK_FILES = [path for domain in ("math", "ads") for path in task_files(domain)]
@@ -90,6 +90,16 @@ def test_the_hub_form_of_gsm8k_reads_answers_and_drops_calculator_marks():
     assert made["solution"] == "He has 3*2=6 eggs. The answer is 1,006."
 
 
+def test_the_hub_form_of_math_finds_the_last_box_with_braces_in_it():
+    from trait_lib.corpora.tasks import _derive, _problem
+
+    loaded = load_task("math_hub", "math")
+    worked = r"First \\boxed{7}, but then \\boxed{\\frac{\\sqrt{3}}{2}}."
+    row = {"problem": "How long?", "solution": worked, "type": "Geometry"}
+    made = _problem(loaded, _derive(loaded, row), "test")
+    assert made["answer"] == r"\\frac{\\sqrt{3}}{2}"
+
+
 # --- problems ---------------------------------------------------------------------------------
 
 
@@ -147,6 +157,13 @@ def test_equal_questions_never_stand_on_both_sides(folder):
     assert sides[0] and sides[1] and not sides[0] & sides[1]
 
 
+def test_rows_without_ids_are_told_apart_over_several_files(folder):
+    for name in ("x", "y"):
+        records.write_rows(folder / f"{name}.jsonl", [{"q": f"What is {name}?", "s": "", "a": 1}])
+    path = task(folder, files={"test": ["x.jsonl", "y.jsonl"]})
+    assert [row["id"] for row in problems(path)] == ["sums/test-0-1", "sums/test-1-1"]
+
+
 def test_conditions_fields_and_topics_come_from_the_file(folder):
     path = task(
         folder,
@@ -157,18 +174,12 @@ def test_conditions_fields_and_topics_come_from_the_file(folder):
             "bare": {"from": "q", "remove": r"[?]"},
         },
         question="{size} {digits} {bare}",
-        topic_words={"sums": ["plus"], "other things": ["minus"]},
+        topic="{size}",
     )
     records.write_rows(folder / "train.jsonl", TRAIN[:3])
     first, second = problems(path, "train")
     assert first["question"] == "small 1 What is 1 plus 1"
-    assert (second["id"], second["topic"]) == ("sums/2", "sums")
-
-
-def test_a_topic_needs_a_word():
-    topics = {"money": ["cost", "pay"], "time": ["hour"]}
-    assert topic_by_words("It costs; they pay and pay an hour", topics) == "money"
-    assert topic_by_words("nothing of it", topics) == "other"
+    assert (second["id"], second["topic"]) == ("sums/2", "big")
 
 
 def test_relevance_rows_keep_the_space_before_the_label(folder):

@@ -71,8 +71,8 @@ def write_problems(folder: Path, params: Params, built: Built) -> contamination.
         for split in SPLITS
     }
     outputs |= {
-        "relevance_train.jsonl": pairs["train"],
-        "relevance_test.jsonl": pairs["test"],
+        "relevance_train.jsonl": per_task(pairs["train"], params["pairs_per_task"]),
+        "relevance_test.jsonl": per_task(pairs["test"], params["pairs_per_task"]),
         "general_questions.jsonl": per_task(
             list(load_problems(general, "test", **reading)), params["test_per_task"]
         ),
@@ -158,12 +158,13 @@ def _load(corpus: str, params: Params, built: Built) -> Iterator[Row]:
     fields = [params[name] for name in ("group_field", "label_field", "genre_field")]
     used = [*params["domain_where"], *(params["general_where"] if corpus == "pool" else [])]
     fields += [condition.field for condition in parse(used)]
+    own = "seed_" if corpus == "seed" else ""
     return load_documents(
         params[f"{corpus}_files"],
-        params["text_field"],
+        params[f"{own}text_field"] or params["text_field"],
         params[f"{corpus}_where"],
         params["on_bad"],
-        id_field=params["id_field"],
+        id_field=params[f"{own}id_field"] or params["id_field"],
         keep=[name for name in dict.fromkeys(fields) if name not in ("id", "text", "source")],
         data_dir=params["data_dir"],
         max_characters=params["max_characters"],

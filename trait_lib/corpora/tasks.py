@@ -13,8 +13,7 @@ those of `str.format` over the row's fields. A new domain is a folder of such fi
       answer: {from: answer, pattern: '#### (.+)'}
       solution: {from: answer, remove: '#### .+'}
     question, solution, answer     templates; the answer sentence is added where it is missing
-    topic, entities                a template (or ""), a list of templates
-    topic_words: {money: [cost]}   the topic by the words of the question, where no field names it
+    topic, entities                a template ("": found from the words in 02), a list of templates
     licence, origin, size          for the reader
 
 A relevance task has query, document, label, grade, prompt, positive, negative in place of
@@ -46,7 +45,7 @@ TEMPLATES = {
     "relevance": ("query", "document", "label", "grade", "prompt", "positive", "negative"),
 }
 SHARED_KEYS = ("form", "files", "where", "fields", "topic", "licence", "origin", "size")
-OWN_KEYS = {"problem": ("kind", "entities", "topic_words"), "relevance": ()}
+OWN_KEYS = {"problem": ("kind", "entities"), "relevance": ()}
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ def _rows(
     of = "train" if split == "dev" and lends and not task.sources("dev") else split
     conditions = parse(task.settings.get("where", {}).get(of, []))
     seen: set[str] = set()
-    for source in check_sources(task.sources(of), data_dir):
+    for position, source in enumerate(check_sources(task.sources(of), data_dir)):
         for number, fields in read_source(source, on_bad, report):
             report.rows += 1
             place = f"{source}:{number}"
@@ -205,7 +204,7 @@ def _rows(
                 continue
             try:
                 row = make(task, _derive(task, fields), split)
-                identifier = f"{task.name}/{fields.get('id', number)}"
+                identifier = f"{task.name}/{fields.get('id', f'{of}-{position}-{number}')}"
                 if identifier in seen:
                     raise BadRow(f"id occurs twice ({identifier!r})")
             except BadRow as error:
@@ -273,8 +272,6 @@ def _problem(task: Task, fields: Row, split: str) -> Row:
     for name in ("question", "answer"):
         if not row[name]:
             raise BadRow(f"{task.path.name}: empty {name}")
-    if topics := task.settings.get("topic_words"):
-        row["topic"] = row["topic"] or topic_by_words(row["question"], topics)
     templates = task.settings.get("entities", [])
     return {
         "topic": row["topic"],
@@ -295,14 +292,6 @@ def with_answer(solution: str, answer: str) -> str:
     if solution.endswith(sentence):
         return solution
     return f"{solution}{chr(10) if chr(10) in solution else ' '}{sentence}".strip()
-
-
-def topic_by_words(text: str, topics: dict[str, list[str]]) -> str:
-    """The topic with the most of its words in the text (first of equals), or `other`."""
-    present = contamination.words(text)
-    counts = {topic: sum(present.count(word) for word in names) for topic, names in topics.items()}
-    best = max(counts, key=counts.__getitem__)
-    return best if counts[best] else "other"
 
 
 def _relevance(task: Task, fields: Row, split: str) -> Row:
