@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -137,19 +137,45 @@ def _child(folder: Path, processes: int, output: BinaryIO) -> Iterator[subproces
 def _follow(child: subprocess.Popen[bytes], log: Path, laid_out: plan.Plan) -> None:
     """Show a live line until the child has ended."""
     seen = 0
-    with tqdm(total=laid_out.steps, unit="step", desc="training", disable=None) as bar:
+    with _live_line(laid_out.steps) as show_line:
         while True:
             ended = child.poll() is not None
             lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
             if len(lines) > seen and lines[-1].endswith("}"):
-                last = json.loads(lines[-1])
-                bar.update(last["step"] - bar.n)
-                speed = f"{last['tokens_per_second'] / 1000:.1f}k tokens/s"
-                bar.set_postfix_str(f"{last['stage']}, loss {last['loss']:.3f}, {speed}")
                 seen = len(lines)
+                last = json.loads(lines[-1])
+                speed = f"{last['tokens_per_second'] / 1000:.1f}k tokens/s"
+                show_line(last["step"], f"{last['stage']}, loss {last['loss']:.3f}, {speed}")
             if ended:
                 return
             time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _live_line(steps: int) -> Iterator[Callable[[int, str], None]]:
+    """A function that shows (step, text): a bar in a terminal, one changing line in a notebook."""
+    from IPython import get_ipython
+    from IPython.display import display
+
+    in_kernel = getattr(get_ipython(), "kernel", None) is not None
+    if in_kernel and os.environ.get("TQDM_DISABLE", "0") in ("", "0"):
+        started = time.time()
+        place = display({"text/plain": "starting"}, raw=True, display_id=True)
+
+        def show_line(step: int, text: str) -> None:
+            left = (time.time() - started) / max(1, step) * (steps - step)
+            line = f"step {step} of {steps}, {text}, about {left:.0f} s left"
+            place.update({"text/plain": line}, raw=True)
+
+        yield show_line
+        return
+    with tqdm(total=steps, unit="step", desc="training", disable=None) as bar:
+
+        def move_bar(step: int, text: str) -> None:
+            bar.update(step - bar.n)
+            bar.set_postfix_str(text)
+
+        yield move_bar
 
 
 def _explain(folder: Path, code: int) -> str:

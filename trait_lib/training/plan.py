@@ -303,3 +303,9 @@ def seen_at(plan: Plan, step: int) -> list[dict[str, Any]]:
         }
         for source, row in plan.rows_of_step(step)
     ]
+
+
+def row_tokens(plan: Plan, source: str, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens (S,) of a source's row, and the position (S,) of each within its document."""
+    shard = shard_files.open_shard(plan.shards[plan.sources.index(source)])
+    return shard.row(row, plan.sequence_length)
