@@ -162,6 +162,26 @@ html: check
 
 # --- checks and upkeep ------------------------------------------------------------------------
 
+# The committed notebooks run for minutes on one core, the other tests on the other one.
+test: | $(ENVIRONMENT)
+	@echo 'unit tests and smoke tier, and beside them the committed notebooks again (about 10 minutes)'
+	@$(MAKE) --no-print-directory -j2 -k test-units test-notebooks
+
+test-units: | $(ENVIRONMENT)
+	@$(PY) -m pytest --durations=10
+
+# nbval, strict: every cell's text must be what is committed, except in cells that say otherwise
+test-notebooks: export TRAIT_RUNS := $(RUNS)/test-notebooks
+test-notebooks: | $(ENVIRONMENT)
+	@rm -rf "$$TRAIT_RUNS" && mkdir -p "$$TRAIT_RUNS"
+	@$(PY) -m pytest -o addopts= -q -p no:cacheprovider --nbval --nbval-current-env --durations=10 \
+	  $(STAGES:%=notebooks/%.ipynb) >"$$TRAIT_RUNS/log" 2>&1; \
+	code=$$?; cat "$$TRAIT_RUNS/log"; [ $$code = 0 ] && rm -rf "$$TRAIT_RUNS"; exit $$code
+
+notebooks:
+	@$(MAKE) --no-print-directory reproduce DOMAIN=math TIER=replica SEED=0 ARM=trait
+	@$(TRAIT) publish
+
 lint: | $(ENVIRONMENT)
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check

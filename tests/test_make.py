@@ -9,6 +9,7 @@ import os
 import subprocess
 import time
 
+import nbformat
 import pytest
 from tiny import make, project, ran
 
@@ -88,6 +89,8 @@ def test_code_reruns_what_uses_it_and_an_unchanged_result_stops_the_chain(tiny):
 
 
 def test_a_failed_notebook_is_kept_and_named_and_its_error_shown(tiny):
+    parameters(tiny, "03_two_stage_training", rate=0.25)
+    again(tiny)
     parameters(tiny, "03_two_stage_training", rate=2.0)
     done = make(tiny, "reproduce")
     assert done.returncode != 0
@@ -132,6 +135,37 @@ def test_a_users_own_files_are_read_and_watched_by_content(tiny, tmp_path):
     own.write_text('{"id": "b"}\n')
     assert ran(make(tiny, *words)) == ["00"]
     assert written.read_text() == '{"id": "b"}\n'
+
+
+def test_the_committed_notebooks_and_figures_come_from_one_command(tiny):
+    for stage in run.STAGES:
+        parameters(tiny, stage)
+    done = make(tiny, "notebooks")
+    assert done.returncode == 0, done.stdout + done.stderr
+    path = tiny / "notebooks/02_passage_generation.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [1, 2, 3, 4]
+    picture, printed = code[2].outputs
+    assert picture.metadata["image/png"]["alt"] == "A line that rises, nothing else."
+    assert printed.text.endswith("in runs/math/replica/data/seed0/02_passage_generation\n")
+    assert "papermill" not in path.read_text() and "injected" not in path.read_text()
+    for suffix in (".png", ".csv", ".alt.txt"):
+        assert (tiny / f"figures/02_line{suffix}").exists()
+    assert "02_line.png" in (tiny / "figures/README.md").read_text()
+    before = path.read_bytes()
+    done = make(tiny, "notebooks")  # outputs are no code: nothing runs, nothing changes
+    assert ran(done) == [] and "changed: no notebook" in done.stdout
+    assert path.read_bytes() == before
+
+
+def test_only_a_run_with_the_notebooks_own_parameters_is_published(tiny):
+    parameters(tiny, "04_evaluation", shots=5)
+    before = (tiny / "notebooks/04_evaluation.ipynb").read_bytes()
+    done = make(tiny, "notebooks")
+    assert done.returncode != 0
+    assert "04_evaluation: not run with the notebook's own shots" in done.stderr
+    assert (tiny / "notebooks/04_evaluation.ipynb").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,12 @@ records.write_rows(stage.path("kept.jsonl"), kept(rows, P["keep"]))
     "02_passage_generation": """
 text = stage.read("01_data_selection", "kept.jsonl").read_text()
 stage.path("passages.txt").write_text(text.upper() if P["shout"] else text)
+import matplotlib.pyplot as plt
+from trait_lib import figures
+fig, ax = plt.subplots()
+ax.plot([1, 2])
+figures.save(fig, stage.path("figures/line.png"), [{"x": 1}], "A line that rises, nothing else.")
+print(len(text), "characters in", run.show(stage.folder));
 """,
     "03_two_stage_training": """
 text = stage.read("02_passage_generation", "passages.txt").read_text()
@@ -82,6 +88,8 @@ def project(folder: Path) -> Path:
     for file in (ROOT / "trait_lib").glob("*.py"):
         shutil.copy(file, library)
     shutil.copytree(ROOT / "trait_lib/templates", library / "templates")
+    (folder / "tests").mkdir()
+    (folder / "figures").mkdir()
     (library / "room.py").write_text("def kept(rows, count):\n    return rows[:count]\n")
     (folder / "notebooks").mkdir()
     for stage in run.STAGES:

@@ -79,7 +79,15 @@ def report(args: Arguments) -> None:
     print(what.of_run(values_of(run.STAGES[-1], args)))
 
 
-COMMANDS = {f.__name__: f for f in (check, begin, end, fail, html, report)}
+def publish(args: Arguments) -> None:
+    """Refresh the committed notebooks and figures from a finished run."""
+    from trait_lib import publish as publisher
+
+    changed = publisher.publish({stage: values_of(stage, args) for stage in run.STAGES})
+    print("changed:", ", ".join(run.show(path) for path in changed) or "no notebook")
+
+
+COMMANDS = {f.__name__: f for f in (check, begin, end, fail, html, report, publish)}
 OF_ONE_STAGE = (begin, end, fail)
 
 

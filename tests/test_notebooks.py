@@ -1,0 +1,157 @@
+"""The committed notebooks: their form, and how much of their output is really compared.
+
+Running them again and comparing what they print is `make test-notebooks` (nbval, strict).
+"""
+
+import itertools
+import re
+import statistics
+
+import nbformat
+import pytest
+
+from trait_lib import ROOT, params, run
+
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# what nbval compares: text of any kind, and no picture
+COMPARED = ("text/plain", "text/html", "text/markdown", "text/latex", "application/json")
+MACHINE = re.compile(r"(?<![\w.])/(?:work|tmp|home|root|Users|mnt|farm|var|private)/\w")
+TIMES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
+
+notebooks = pytest.mark.parametrize("path", PATHS, ids=lambda f: f.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def cells(path, kind):
+    return [cell for cell in read(path).cells if cell.cell_type == kind]
+
+
+def test_the_notebooks_are_those_of_the_chain():
+    assert [path.stem for path in PATHS][: len(run.STAGES)] == list(run.STAGES)
+
+
+@notebooks
+def test_it_is_valid_and_its_kernel_is_everyones(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+
+
+@notebooks
+def test_it_has_one_title_and_it_is_the_first_line(path):
+    prose = re.sub(
+        r"```.*?```", "", "\n".join(c.source for c in cells(path, "markdown")), flags=re.S
+    )
+    assert len(re.findall(r"^# ", prose, flags=re.M)) == 1
+    first = read(path).cells[0]
+    assert first.cell_type == "markdown" and first.source.startswith("# ")
+
+
+@notebooks
+def test_it_has_one_parameters_cell_with_one_parameter_a_line(path):
+    tagged = [c for c in cells(path, "code") if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    lines = [line for line in tagged[0].source.splitlines() if line and line[0] != "#"]
+    assert len(lines) == len(params.declared(path.stem))
+    # no value is bound before it, so that papermill's cell comes first of all
+    assert cells(path, "code")[0] is not None and cells(path, "code")[0].id == tagged[0].id
+
+
+@notebooks
+def test_it_opens_and_closes_its_stage(path):
+    code = [c.source for c in cells(path, "code")]
+    assert f'run.open_stage("{path.stem}", P)' in code[1]
+    assert f'params.check("{path.stem}", globals())' in code[1]
+    assert "stage.close(" in code[-1]
+
+
+@notebooks
+def test_text_leads_and_code_cells_are_short(path):
+    code = [c.source for c in cells(path, "code") if "parameters" not in c.metadata.get("tags", [])]
+    assert len(cells(path, "markdown")) > len(cells(path, "code"))
+    lengths = [len(source.splitlines()) for source in code]
+    assert max(lengths) <= 30
+    assert statistics.median(lengths) <= 8
+
+
+@notebooks
+def test_intent_comes_before_every_code_cell(path):
+    all_cells = read(path).cells
+    bare = [
+        cell.source[:60]
+        for before, cell in itertools.pairwise(all_cells)
+        if cell.cell_type == "code" and before.cell_type == "code"
+    ]
+    assert len(bare) <= 1, bare  # one pair at most: where two cells share a sentence
+
+
+@notebooks
+def test_exercises_come_with_folded_solutions(path):
+    prose = "\n".join(c.source for c in cells(path, "markdown"))
+    assert re.search(r"^## Exercises", prose, flags=re.M)
+    exercises = prose[prose.index("## Exercises") :]
+    assert exercises.count("<details>") == exercises.count("</details>") >= 2
+    assert exercises.count("<summary>") == exercises.count("<details>")
+
+
+@notebooks
+def test_it_is_executed_in_order_without_errors(path):
+    code = cells(path, "code")
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
+    kinds = {output.output_type for cell in code for output in cell.outputs}
+    assert "error" not in kinds
+    names = {o.get("name") for cell in code for o in cell.outputs if o.output_type == "stream"}
+    assert "stderr" not in names
+
+
+@notebooks
+def test_nothing_of_the_machine_or_the_moment_stands_in_it(path):
+    text = path.read_text(encoding="utf-8")
+    assert MACHINE.findall(text) == []
+    assert TIMES.findall(text) == []
+    assert '"papermill"' not in text and "injected-parameters" not in text
+
+
+@notebooks
+def test_every_picture_has_words(path):
+    for cell in cells(path, "code"):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                alt = output.metadata["image/png"]["alt"]
+                assert len(alt.split()) >= 4
+                assert output.data["text/plain"] == f"Figure: {alt}"
+
+
+def ignored(cell):
+    return "NBVAL_IGNORE_OUTPUT" in cell.source or "nbval-ignore-output" in cell.metadata.get(
+        "tags", []
+    )
+
+
+def has_text(cell):
+    """Whether nbval has something to compare in the cell's output."""
+    return any(
+        output.output_type == "stream" or any(kind in output.get("data", {}) for kind in COMPARED)
+        for output in cell.outputs
+    )
+
+
+@notebooks
+def test_at_least_half_of_the_outputs_are_really_compared(path):
+    producing = [cell for cell in cells(path, "code") if cell.outputs]
+    compared = [cell for cell in producing if has_text(cell) and not ignored(cell)]
+    assert len(compared) >= 5
+    assert len(compared) >= len(producing) / 2, [c.source[:50] for c in producing if ignored(c)]
+    assert not any("NBVAL_SKIP" in cell.source for cell in producing)
+
+
+@notebooks
+def test_the_marks_for_nbval_are_the_first_line_of_their_cell(path):
+    for cell in cells(path, "code"):
+        if "NBVAL" in cell.source:
+            assert cell.source.startswith("# NBVAL_IGNORE_OUTPUT\n")
