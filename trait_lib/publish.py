@@ -21,6 +21,10 @@ from nbformat import NotebookNode
 from trait_lib import ROOT, chain, params, records, run
 
 FIGURES = ROOT / "figures"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
 
 
@@ -46,10 +50,7 @@ def with_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
     for cell in merged.cells:
         tags = cell.metadata.get("tags")
         cell.metadata = NotebookNode({"tags": tags} if tags else {})
-    merged.metadata = NotebookNode(
-        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
-        language_info={"name": "python"},
-    )
+    merged.metadata = nbformat.from_dict(METADATA)
     return merged
 
 
