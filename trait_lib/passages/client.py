@@ -98,15 +98,20 @@ class Server:
 
 
 def api_key(server: Server) -> str:
-    """The key, from the environment only.
+    """The key, from the environment only; a server that needs none is sent none.
 
     Raises:
         TeacherStopped: the server needs one and the environment has none.
     """
+    if not server.needs_key:
+        return "none"
     key = os.environ.get(KEY_VARIABLE, "").strip()
-    if not key and server.needs_key:
-        raise TeacherStopped(f"no key: set {KEY_VARIABLE} in the environment (never in a file)")
-    return key or "none"
+    if not key:
+        raise TeacherStopped(
+            f"no key: set {KEY_VARIABLE} in the environment, never in a file (any text will do for "
+            "a server of your own that asks for none)"
+        )
+    return key
 
 
 def open_client(server: Server, limits: Limits) -> openai.AsyncOpenAI:
