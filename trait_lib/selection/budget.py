@@ -7,9 +7,12 @@ best-ranked documents until the budget is reached, as DeepSeekMath does.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from trait_lib.selection import hygiene
+from trait_lib.selection.pool import Examined
 
 
 def best_first(scores: np.ndarray) -> np.ndarray:
@@ -63,6 +66,40 @@ def cut(order: np.ndarray, tokens: np.ndarray, reason: np.ndarray, budget: int) 
     kept = np.zeros(len(tokens), dtype=bool)
     kept[usable[before < budget]] = True
     return kept
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The outcome of one ranking."""
+
+    order: np.ndarray  # int64 (candidates,), row numbers, best first
+    usable: np.ndarray  # int64, the part of `order` that nothing speaks against
+    kept: np.ndarray  # bool (n,)
+    reason: np.ndarray  # object (n,), one of `hygiene.REASONS`
+
+
+def select(
+    order: np.ndarray,
+    found: Examined,
+    budget: int,
+    near_threshold: float,
+    quality_bar: float | None = None,
+) -> Selection:
+    """Filter by quality, drop the worse-ranked of duplicates, and cut at the budget.
+
+    Args:
+        order: the candidates' row numbers, best first.
+        found: what the second pass learned about them.
+        budget: tokens.
+        near_threshold: similarity of near duplicates, 0 for exact ones only.
+        quality_bar: lowest quality to keep; None keeps all.
+    """
+    reason = found.reason
+    if quality_bar is not None:
+        reason = apply_threshold(reason, found.quality, quality_bar)
+    reason = hygiene.mark_duplicates(order, reason, found.digests, found.minhashes, near_threshold)
+    kept = cut(order, found.tokens, reason, budget)
+    return Selection(order, order[reason[order] == ""], kept, final_reasons(kept, reason))
 
 
 def final_reasons(kept: np.ndarray, reason: np.ndarray) -> np.ndarray:

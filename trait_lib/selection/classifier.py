@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from trait_lib import records
-from trait_lib.selection import lines
+from trait_lib.selection import fit, lines
 
 BATCH = 1000
 FASTTEXT_OFFSET = 1e-5  # fastText adds this to every probability that it reports
@@ -138,17 +138,19 @@ def train(
 
     Returns:
         The fastText model.
+
+    Raises:
+        fit.TrainingFailed: fastText refused the settings or diverged.
     """
     examples = [*lines.labelled(lines.IN_DOMAIN, positives, form)]
     examples += lines.labelled(lines.GENERAL, negatives, form)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "train.txt"
+        file, model = Path(folder) / "train.txt", Path(folder) / "model.bin"
         # fastText takes the lines in file order, epoch after epoch
         order = np.random.default_rng(seed).permutation(len(examples))
-        path.write_text("".join(examples[i] for i in order), encoding="utf-8")
-        return fasttext.train_supervised(
-            str(path), **settings, loss="softmax", thread=threads, seed=seed, verbose=0
-        )
+        file.write_text("".join(examples[i] for i in order), encoding="utf-8")
+        fit.in_new_process(file, model, {**settings, "thread": threads, "seed": seed})
+        return fasttext.load_model(str(model))
 
 
 def save(model: Any, path: str | Path) -> None:

@@ -7,7 +7,8 @@ shares p of the target (in-domain) corpus and q of the raw (general) one, its lo
 
 not divided by its length. Gumbel noise is added and the largest are taken, which draws without
 replacement in proportion to w. The same buckets, weights and draws as the published package
-`data-selection`; each distinct gram is hashed once instead of each time it occurs.
+`data-selection` 1.0.3 with NLTK 3.9 (NLTK 3.10 splits superscripts and circled letters in another
+way); each distinct gram is hashed once instead of each time it occurs.
 """
 
 from __future__ import annotations
@@ -143,6 +144,34 @@ def weigh(
     return np.concatenate(weights), np.concatenate(lengths)
 
 
+@dataclass(frozen=True)
+class Weighed:
+    """The chunks of a pool (its documents, when they are not cut); one entry per chunk."""
+
+    weights: np.ndarray  # float64 (n,), log importance weights
+    lengths: np.ndarray  # int64 (n,), in tokens of `tokens`
+    document: np.ndarray  # int64 (n,), which document of the pool the chunk is from
+
+    def of_documents(self, number: int) -> np.ndarray:
+        """The log weight of each document's best chunk, shape (number,); NaN without a chunk."""
+        best = np.full(number, -np.inf)
+        np.maximum.at(best, self.document, self.weights)
+        return np.where(np.isfinite(best), best, np.nan)
+
+
+def weigh_pool(rows: Iterable[Row], words: int, log_ratio: np.ndarray, hasher: Hasher) -> Weighed:
+    """Weigh the chunks of `words` words of a pool's documents; 0 weighs whole documents."""
+    document: list[int] = []
+
+    def texts() -> Iterator[str]:
+        for row in chunked(rows, words):
+            document.append(row["document"])
+            yield row["text"]
+
+    weights, lengths = weigh(texts(), log_ratio, hasher)
+    return Weighed(weights, lengths, np.array(document, dtype=np.int64))
+
+
 def noised_order(
     log_weights: np.ndarray, lengths: np.ndarray, min_tokens: int, seed: int
 ) -> np.ndarray:
@@ -158,19 +187,20 @@ def noised_order(
 def chunked(rows: Iterable[Row], words: int) -> Iterator[Row]:
     """Cut documents into chunks of `words` words, so that length does not decide; 0: as they are.
 
-    The last chunk of a document is kept if it has half the length or more, or is the only one.
-    DSIR's paper used chunks of 128 words; what it did with the rest is not stated.
+    Each row says in `document` from which document, counted from 0, it comes; a chunk's id is
+    the document's with `#` and its number. The last chunk of a document is kept if it has half
+    the length or more, or is the only one. DSIR's paper used chunks of 128 words; what it did
+    with the rest is not stated.
     """
-    if not words:
-        yield from rows
-        return
-    for row in rows:
+    for index, row in enumerate(rows):
+        if not words:
+            yield {**row, "document": index}
+            continue
         ends = [match.end() for match in re.finditer(r"\S+", row["text"])]
-        starts = range(0, len(ends), words)
-        for number, start in enumerate(starts):
+        for number, start in enumerate(range(0, len(ends), words)):
             stop = min(start + words, len(ends))
             if number and 2 * (stop - start) < words:
                 break
             left = ends[start - 1] if start else 0
             text = row["text"][left : ends[stop - 1]].strip()
-            yield {**row, "id": f"{row['id']}#{number}", "text": text}
+            yield {**row, "id": f"{row['id']}#{number}", "text": text, "document": index}

@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasketch import MinHash
 from tokenizers import Tokenizer
 from tqdm import tqdm
@@ -175,3 +177,17 @@ def write_kept(path: str | Path, stream: Iterable[records.Row], kept: np.ndarray
         {name: row.get(name, "") for name in fields} for i, row in enumerate(stream) if kept[i]
     )
     return records.write_rows(path, chosen)
+
+
+def write_scores(path: str | Path, scanned: Scanned, columns: dict[str, np.ndarray]) -> int:
+    """Write one row per pool document, parquet: id, source and the given columns; NaN as null."""
+    table = pa.table(
+        {
+            "id": pa.array(scanned.ids, pa.string()),
+            "source": pa.array(scanned.sources, pa.string()),
+            **{name: pa.array(values, from_pandas=True) for name, values in columns.items()},
+        }
+    )
+    with records.atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    return table.num_rows

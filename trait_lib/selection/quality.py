@@ -3,7 +3,7 @@
 Paper: a filter keeps the documents whose educational value is above a threshold; neither the
 model nor the threshold is stated. Ours follows FineWeb-Edu (arXiv 2406.17557): a teacher grades a
 sample with an additive rubric, a regression learns the grades, and documents with 3 or more stay.
-`from_teacher` makes such a scorer, `from_hub` loads a ready one; both return a function from
+`ask_labels` and `fit` make such a scorer, `from_hub` loads a ready one; either is a function from
 texts to numbers.
 """
 
@@ -33,6 +33,11 @@ RUBRIC_FILE = Path(__file__).with_name("rubric.txt")
 REPLY = re.compile(r"[Ss]core\D{0,5}([0-5])(?![\d.]*\d)")
 ALONE = re.compile(r"\s*([0-5])(?:\.0)?\s*(?:/\s*5)?\.?\s*")
 Scorer = Callable[[Sequence[str]], np.ndarray]
+
+
+def bar(threshold: int) -> float:
+    """The lowest score that rounds to grade `threshold`: FineWeb-Edu rounds, then compares."""
+    return threshold - 0.5
 
 
 # --- labels from a teacher --------------------------------------------------------------------
@@ -170,8 +175,8 @@ def regression_scorer(model: Pipeline) -> Scorer:
     return lambda texts: np.clip(model.predict(list(texts)), 0.0, 5.0)
 
 
-def agreement(predicted: np.ndarray, grades: np.ndarray, threshold: float) -> dict[str, float]:
-    """How well predicted grades agree with held-out ones.
+def agreement(predicted: np.ndarray, grades: np.ndarray, threshold: int) -> dict[str, float]:
+    """How well predicted grades agree with held-out ones; NaN grades are left out.
 
     Returns:
         `spearman` (rank correlation), `mean_error` (absolute, in grades), and `f1`, `precision`,
@@ -179,7 +184,7 @@ def agreement(predicted: np.ndarray, grades: np.ndarray, threshold: float) -> di
     """
     graded = np.isfinite(grades)
     predicted, grades = predicted[graded], grades[graded]
-    truth, kept = grades >= threshold, predicted >= threshold
+    truth, kept = grades >= threshold, predicted >= bar(threshold)
     return {
         "documents": len(grades),
         "spearman": float(spearmanr(predicted, grades).statistic),
@@ -191,9 +196,9 @@ def agreement(predicted: np.ndarray, grades: np.ndarray, threshold: float) -> di
     }
 
 
-def against_truth(predicted: np.ndarray, good: np.ndarray, threshold: float) -> dict[str, float]:
+def against_truth(predicted: np.ndarray, good: np.ndarray, threshold: int) -> dict[str, float]:
     """The filter against known quality (good or not), where a corpus has such labels."""
-    kept = predicted >= threshold
+    kept = predicted >= bar(threshold)
     both = 0 < good.sum() < len(good)
     return {
         "auc": float(roc_auc_score(good, predicted)) if both else float("nan"),
