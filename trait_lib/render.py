@@ -29,6 +29,11 @@ from trait_lib import ROOT, chain, records, run
 TEMPLATES = ROOT / "trait_lib" / "templates"
 # what latex2mathml leaves in its output where it did not understand the input
 NOT_UNDERSTOOD = re.compile(r"<m\w+[^>]*>\s*(\\\w+|&)\s*</m\w+>")
+# an arrow with a label: browsers know neither the relative widths nor the style around it
+FOR_BROWSERS = (
+    (r'<mstyle scriptlevel="0"><mo>(&#x\w+;)</mo></mstyle>', r'<mo stretchy="true">\1</mo>'),
+    (r'<mpadded width="\+[^>]*>(.*?)<mspace depth="[^>]*/></mpadded>', r"\1"),
+)
 
 
 class FormulaWarning(UserWarning):
@@ -51,6 +56,8 @@ def mathml(latex: str, display: str = "inline") -> str:
     if problem:
         warnings.warn(f"formula not understood ({problem}): {latex}", FormulaWarning, stacklevel=2)
         return f"<code>{html.escape(latex)}</code>"
+    for old, new in FOR_BROWSERS:
+        found = re.sub(old, new, found)
     # the LaTeX source, so that it can be copied out of the page
     note = f'<annotation encoding="application/x-tex">{html.escape(latex)}</annotation>'
     body = re.sub(r"^<math([^>]*)>", r"<math\1><semantics>", found)
