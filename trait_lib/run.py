@@ -229,3 +229,22 @@ def _cost_since(started: float) -> dict[str, float]:
         "cpu_seconds": round(sum(u.ru_utime + u.ru_stime for u in usage), 2),
         "peak_memory_gib": round(max(u.ru_maxrss for u in usage) / 2**20, 3),
     }
+
+
+def stop_here(reason: str) -> None:
+    """Let every later cell of this notebook do nothing: how a dry run ends without an error."""
+    import ast
+
+    from IPython import get_ipython
+
+    class Nothing(ast.NodeTransformer):
+        """Empties a cell."""
+
+        def visit(self, node: ast.AST) -> ast.AST:
+            return ast.Module(body=[], type_ignores=[])
+
+    shell = get_ipython()
+    if shell is None:
+        raise SystemExit(reason)
+    print(f"{reason} The cells below do nothing until the kernel is restarted.")
+    shell.ast_transformers.append(Nothing())

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trait_lib.run import stop_here as stop_here
+
 # Shapes of models of the larger tiers, so that a dry run needs no network (from their cards).
 KNOWN: dict[str, dict[str, Any]] = {
     "mistralai/Mistral-7B-v0.1": {"model_type": "mistral"},  # the class's own defaults
@@ -192,22 +194,3 @@ def check_disk(result: Estimate, checkpoints: int) -> None:
             f"{needed:.1f} GiB are needed for checkpoints and model, {result.free_disk_gib:.1f} "
             "GiB are free; free some space, or set checkpoint_steps: 0"
         )
-
-
-def stop_here(reason: str) -> None:
-    """Let every later cell of this notebook do nothing: how a dry run ends without an error."""
-    import ast
-
-    from IPython import get_ipython
-
-    class Nothing(ast.NodeTransformer):
-        """Empties a cell."""
-
-        def visit(self, node: ast.AST) -> ast.AST:
-            return ast.Module(body=[], type_ignores=[])
-
-    shell = get_ipython()
-    if shell is None:
-        raise SystemExit(reason)
-    print(f"{reason} The cells below do nothing until the kernel is restarted.")
-    shell.ast_transformers.append(Nothing())
