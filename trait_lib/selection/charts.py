@@ -49,7 +49,7 @@ def precision_budget(
     ax.set_ylim(0, 1.02)
     ax.legend()
     flat = [{"selection": name, **row} for name, rows in curves.items() for row in rows]
-    return fig, flat + [{"selection": "budget", "tokens": budget}]
+    return fig, [*flat, {"selection": "budget", "tokens": budget}]
 
 
 def quality_agreement(predicted: np.ndarray, grades: np.ndarray, bar: float) -> tuple[Figure, Rows]:
