@@ -25,7 +25,7 @@ PY   ?= $(VENV)/bin/python
 TRAIT := $(PY) -m trait_lib
 # The environment is ready when a file stands that is named by what was installed and where.
 READY := $(VENV)/.ready-$(shell cat requirements.lock - <<<"$(CURDIR)" | cksum | cut -d' ' -f1)
-LAB   := $(VENV)/.lab-$(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+LAB   := $(subst ready,lab,$(READY))
 ENVIRONMENT := $(if $(filter $(VENV)/bin/python,$(PY)),$(READY))
 
 # a user's own start-up files and packages stay out of the kernels
@@ -91,8 +91,9 @@ $(READY):
 	@rm -f $(VENV)/.ready-* && touch $@
 
 $(LAB): | $(ENVIRONMENT)
-	@$(PY) -m pip install -q --disable-pip-version-check -c requirements.lock -e '.[lab]'
-	@mkdir -p $(@D) && rm -f $(VENV)/.lab-* && touch $@
+	@mkdir -p $(@D) && sed -n 's/^# lab: //p' requirements.lock >$(@D)/lab.txt
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps -r $(@D)/lab.txt
+	@rm -f $(VENV)/.lab-* && touch $@
 
 lab: $(LAB)
 	$(PY) -m jupyter lab --notebook-dir=. notebooks

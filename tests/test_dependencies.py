@@ -17,8 +17,9 @@ LOCK_LINES = (ROOT / "requirements.lock").read_text().splitlines()
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
 LOCKED = {
     canonicalize_name(name): version
-    for name, version in (line.split("==") for line in LOCK_LINES if "==" in line)
+    for name, version in (line.split("==") for line in LOCK_LINES if line and line[0] != "#")
 }
+LAB = [line.removeprefix("# lab: ") for line in LOCK_LINES if line.startswith("# lab: ")]
 DIRECT = [Requirement(r) for r in PROJECT["dependencies"]]
 TEST = [Requirement(r) for r in PROJECT["optional-dependencies"]["test"]]
 
@@ -76,9 +77,12 @@ def test_conda_installs_the_lock_and_a_python_that_is_allowed():
     assert others == {"pip", "make"}, "versions of packages belong in requirements.lock"
 
 
-def test_jupyterlab_is_an_extra_and_not_in_the_core():
-    assert "jupyterlab" not in LOCKED
-    assert [Requirement(r).name for r in PROJECT["optional-dependencies"]["lab"]] == ["jupyterlab"]
+def test_jupyterlab_is_pinned_apart_from_the_core():
+    (extra,) = [Requirement(r) for r in PROJECT["optional-dependencies"]["lab"]]
+    assert extra.name == "jupyterlab" and "jupyterlab" not in LOCKED
+    pins = dict(line.split("==") for line in LAB)
+    assert extra.specifier.contains(pins["jupyterlab"])
+    assert not {canonicalize_name(name) for name in pins} & set(LOCKED)
 
 
 def test_every_named_dependency_is_imported_somewhere():
