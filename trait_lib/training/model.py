@@ -34,6 +34,8 @@ def load_model(config: Mapping[str, Any], tokenizer: Any) -> Any:
             AutoConfig.for_model(**described), dtype=torch.float32
         )
     model.config.use_cache = False  # with a cache, packed documents would see each other
+    if config["gradient_checkpointing"]:
+        model.activation_checkpointing_enable({"use_reentrant": False})
     return model
 
 

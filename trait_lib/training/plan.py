@@ -273,7 +273,8 @@ def save(plan: Plan, folder: Path) -> None:
     """Write `plan.npy` (the order) and `plan.json` (the report, and where the shards are)."""
     with records.atomic_path(folder / "plan.npy") as temporary, open(temporary, "wb") as out:
         np.save(out, plan.entries)
-    places = {"shards": dict(zip(plan.sources, map(str, plan.shards), strict=True))}
+    # a list: the source numbers in `entries` are places in it
+    places = {"shards": [list(p) for p in zip(plan.sources, map(str, plan.shards), strict=True)]}
     records.write_json(folder / "plan.json", {**plan.report, **places})
 
 
@@ -283,8 +284,8 @@ def load(folder: Path) -> Plan:
     places = report.pop("shards")
     return Plan(
         entries=np.load(folder / "plan.npy"),
-        sources=list(report["sources"]),
-        shards=[Path(places[name]) for name in report["sources"]],
+        sources=[name for name, _ in places],
+        shards=[Path(place) for _, place in places],
         stages=report["stages"],
         sequence_length=report["sequence_length"],
         batch_rows=report["batch_rows"],

@@ -49,7 +49,6 @@ def training_arguments(config: Mapping[str, Any], folder: Path, steps: int, worl
         adam_epsilon=config["adam_epsilon"],
         max_grad_norm=config["clip"],
         bf16=config["precision"] == "bf16",
-        gradient_checkpointing=config["gradient_checkpointing"],
         deepspeed=ds if zero else None,
         use_cpu=on_cpu,
         ddp_backend="gloo" if on_cpu and (world > 1 or zero) else None,
