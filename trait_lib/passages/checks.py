@@ -46,11 +46,13 @@ SHINGLE_WORDS = 5
 SameAnswer = Callable[[str, Row], bool]
 
 
-def plain_match(answer: str, problem: Row) -> bool:
-    """Whether a stated answer is the problem's, or one of its alternatives, as plain text.
+def plain_match(paragraph: str, problem: Row) -> bool:
+    """Whether the answer that a paragraph states is the problem's, or one of its alternatives.
 
-    Case, outer punctuation, thousands separators, `$` and a trailing `.0` do not count.
+    Compared as plain text: case, outer punctuation, thousands separators, `$` and a trailing `.0`
+    do not count. Notebook 02 uses the evaluation's own grader instead.
     """
+    answer = stated_answer(paragraph)
     right = [problem["answer"], *(problem.get("alternatives") or [])]
     return _plain(answer) in {_plain(str(text)) for text in right}
 
@@ -82,7 +84,7 @@ class Rules:
     instructions: str = ""
     test_index: contamination.Index = field(default_factory=contamination.Index)
     same_answer: SameAnswer = plain_match
-    answer_kinds: Sequence[str] = ("number", "choice")
+    answer_kinds: Sequence[str] = ("number", "choice", "math")
     keep_wrong_answers: bool = False
     most_overlap: float = 0.9
     wrong_answers: int = 0
@@ -134,7 +136,7 @@ class Rules:
                 raise Rejected("no_answer", f"...{paragraph[-60:]!r}")
             if problem.get("kind", "number") not in self.answer_kinds:
                 continue
-            if not self.same_answer(stated, problem):
+            if not self.same_answer(paragraph, problem):
                 self.wrong_answers += 1
                 if not self.keep_wrong_answers:
                     what = f"{stated!r}, the reference has {problem['answer']!r}"

@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trait_lib.passages import client
-from trait_lib.passages.checks import Rejected, Rules
+from trait_lib.passages.checks import Rejected, Rules, count_reasons
 from trait_lib.passages.ledger import Ledger, Reply, Request
 from trait_lib.passages.parse import to_row
 from trait_lib.passages.prices import Price
 from trait_lib.passages.prompts import Messages
 from trait_lib.passages.sampling import Group
 from trait_lib.records import Row
+
+
+class NoPassages(RuntimeError):
+    """Not one reply was accepted: prompt, checks or teacher must be wrong."""
 
 
 @dataclass
@@ -58,6 +62,7 @@ async def write_passages(
 
     Raises:
         client.TeacherStopped: see `client.ask`; finished replies are in the ledger.
+        NoPassages: every reply was rejected; says why.
     """
     written = Written()
     accepted: dict[int, Row] = {}
@@ -80,6 +85,10 @@ async def write_passages(
                 accepted[i] = row
                 verdicts[reply.key] = "accepted"
         ledger.judge(verdicts)
+    if not accepted:
+        first = written.rejected[0]
+        counts = count_reasons(written.rejected)
+        raise NoPassages(f"all replies were rejected: {counts}. The first: {first['detail']}")
     written.passages = [accepted[i] for i in sorted(accepted)]
     return written
 

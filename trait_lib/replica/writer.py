@@ -22,7 +22,7 @@ ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 ANSWER_SENTENCE = re.compile(r"\s*The answer is\s+(.+?)\.?\s*$")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 CALCULATION = re.compile(r"<<[^>]*>>")  # GSM8K's calculator notes
-FACT_COUNT = 3  # a sentence that stands in this many solutions is knowledge, not a calculation
+FACT_COUNT = 2  # a sentence that stands in so many solutions is knowledge, not a calculation
 
 OPENERS = ("Let us see.", "Step by step.", "Think first.", "We know this.")
 SHARED_FACT = ("{who} use the same fact:", "{who} need the same fact:", "The shared fact:")
@@ -260,12 +260,14 @@ def _own_step(
     own = [s for s in problems[index].sentences if s not in known]
     if not own:
         return ""
-    facts = [s for s in own if library.sentence_count[s] >= FACT_COUNT][:2]
     done_by_others = {name for other in others for name in operations(other.solution)}
-    verbs = [VERBS[n] for n in operations(problems[index].solution) if n not in done_by_others]
+    only_here = [n for n in operations(problems[index].solution) if n not in done_by_others]
+    facts = [s for s in own if library.sentence_count[s] >= FACT_COUNT][:2]
+    steps = [s for s in own if set(operations(s)) & set(only_here)] or own
     which = _which(problems, index)
-    by_verb = f"{which} {_listed(verbs)}:" if verbs else ""
-    return " ".join([by_verb or rng.choice(OWN_STEP).format(which=which), *(facts or own[-1:])])
+    by_verb = f"{which} {_listed([VERBS[n] for n in only_here])}:" if only_here else ""
+    lead = by_verb or rng.choice(OWN_STEP).format(which=which)
+    return " ".join([lead, *(facts or steps[-1:])])
 
 
 def _which(problems: Sequence[Problem], index: int) -> str:
