@@ -61,7 +61,7 @@ help:
 	@echo '  make 01_data_selection (or any other stage)                    up to that notebook, and no further'
 	@echo '  make smoke          both domains, as small as they can be      3 min, 3 GB'
 	@echo '  make test           unit tests, smoke tier, notebooks again    15 min, 6 GB'
-	@echo '  make lab            JupyterLab on the notebooks                1 min more to install, network'
+	@echo '  make lab            JupyterLab on the notebooks (LAB_ARGS=...) 1 min more to install, network'
 	@echo '  make notebooks      refresh the committed notebooks and figures from runs/math/replica: seconds'
 	@echo '  make html           render the pages of a run again            seconds'
 	@echo '  make lint           ruff on code and notebooks                 seconds'
@@ -96,7 +96,7 @@ $(LAB): | $(ENVIRONMENT)
 	@rm -f $(VENV)/.lab-* && touch $@
 
 lab: $(LAB)
-	$(PY) -m jupyter lab --notebook-dir=. notebooks
+	$(PY) -m jupyter lab --notebook-dir=. $(LAB_ARGS) notebooks
 
 env:
 	@if command -v conda >/dev/null; then conda env create -f environment.yml; else \
