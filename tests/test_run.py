@@ -68,6 +68,7 @@ def test_what_a_stage_reads_is_recorded_and_must_exist(tmp_path):
         f"{FIRST}/base": run.hash_path(first.folder / "base"),
         str(own): run.hash_file(own),
     }
+    assert stage.external("Makefile") == ROOT / "Makefile"  # whatever the working directory is
     with pytest.raises(run.StageMissing, match=f"holds no other.jsonl; run notebook {FIRST} again"):
         stage.read(FIRST, "other.jsonl")
     with pytest.raises(FileNotFoundError, match="no such file"):

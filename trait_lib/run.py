@@ -126,8 +126,12 @@ class Stage:
         return path
 
     def external(self, path: str | Path) -> Path:
-        """The path of a user's file, recorded as an input of this stage."""
-        path = Path(path).expanduser().resolve()
+        """The path of a user's file, recorded as an input; a relative one starts in the repository.
+
+        Raises:
+            FileNotFoundError: there is no such file or folder.
+        """
+        path = (ROOT / Path(path).expanduser()).resolve()
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file; check the path in the parameters")
         self.inputs[str(path)] = hash_path(path)
