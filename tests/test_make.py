@@ -104,6 +104,10 @@ def test_a_failed_notebook_is_kept_and_named_and_its_error_shown(tiny):
     assert "Traceback" not in done.stderr + done.stdout
     assert len(done.stderr.splitlines()) < 12
     assert ran(make(tiny, "reproduce")) == ["03"]  # it is not taken for done
+    parameters(tiny, "03_two_stage_training", rate=9)  # as when memory runs out
+    done = make(tiny, "reproduce")
+    assert done.returncode != 0 and "Kernel died" in done.stderr
+    assert "Kept, with every output up to the error" in done.stderr
     parameters(tiny, "03_two_stage_training", rate=0.25)
     assert again(tiny) == ["03"]  # the same model as before it failed: 04 stands
     assert not kept.exists()

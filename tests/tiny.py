@@ -46,6 +46,9 @@ print(len(text), "characters in", run.show(stage.folder));
 """,
     "03_two_stage_training": """
 text = stage.read("02_passage_generation", "passages.txt").read_text()
+if P["rate"] == 9:
+    import os
+    os.kill(os.getpid(), 9)
 if P["rate"] > 1:
     raise ValueError(f"rate {P['rate']} is more than\\nthis model can bear")
 stage.path("model/weights.txt").write_text(f"{P['arm']} {P['rate']} {text}")
