@@ -45,7 +45,8 @@ VERBS = {
     "multiplying": "multiplies",
     "dividing": "divides",
 }
-OPERATION = re.compile(r"(?:[\d)%]\s*|\w\s+)([+\-*/x]|plus|minus|times|divided by)\s*[($]*\d")
+SIGN = r"([+\-*/x]|plus|minus|times|divided by)"
+OPERATION = re.compile(rf"(?:[\d)%]\s*{SIGN}\s*|[^\W\d]\s+{SIGN}\s+)[($]*\d")
 STOP_WORDS = frozenset(
     "a all an and answer are as at be but by can did do does each for from had has have he her his "
     "how if in into is it its many more much of on one or our she so than that the their them then "
@@ -240,7 +241,7 @@ def shared_words(problems: Sequence[Problem], library: Library, most: int = 2) -
 
 def operations(solution: str) -> list[str]:
     """The names of the operations in a solution's calculations, in order, each once."""
-    return list(dict.fromkeys(OPERATIONS[sign] for sign in OPERATION.findall(solution)))
+    return list(dict.fromkeys(OPERATIONS[a or b] for a, b in OPERATION.findall(solution)))
 
 
 def _listed(names: Sequence[str]) -> str:
