@@ -57,7 +57,12 @@ def end(args: Arguments) -> None:
 
 def fail(args: Arguments) -> None:
     """Keep and name a notebook that failed, and print its error."""
-    print("\n" + chain.fail(args.stage, values_of(args.stage, args)), file=sys.stderr)
+    values = values_of(args.stage, args)
+    print("\n" + chain.fail(args.stage, values), file=sys.stderr)
+
+    from trait_lib import render
+
+    render.write_index(values)
     sys.exit(1)
 
 
