@@ -83,6 +83,16 @@ def test_a_page_has_no_script_and_loads_nothing():
     assert "ansi-red-fg" in page
 
 
+def test_html_outputs_keep_their_look_and_lose_what_acts_or_loads():
+    kept = '<b style="color: red;">a</b><br><table><tbody><tr><td colspan="2">1</td></tr></tbody></table>'
+    assert render.plain_html(kept) == kept
+    acting = (
+        '<style>b{}</style><script>x()</script><img src="http://x/a.png"><b onclick="x()">a</b>'
+    )
+    assert render.plain_html(acting) == "<b>a</b>"
+    assert render.plain_html('<a href="javascript:x()">a</a>') == "<a>a</a>"
+
+
 def test_links_lead_from_page_to_page(tmp_path, monkeypatch):
     monkeypatch.setenv("TRAIT_RUNS", str(tmp_path))
     values = {"domain": "ads", "tier": "smoke", "seed": 1, "arm": "trait"}

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import bleach
 import nbformat
+from bleach.css_sanitizer import CSSSanitizer
 from latex2mathml.converter import convert
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -26,6 +28,10 @@ from pygments.formatters import HtmlFormatter
 
 from trait_lib import ROOT, chain, records, run
 
+MORE_TAGS = (
+    "br caption col colgroup dd details div dl dt h1 h2 h3 h4 hr mark p pre s small span sub "
+    "summary sup table tbody td tfoot th thead tr u"
+).split()
 TEMPLATES = ROOT / "trait_lib" / "templates"
 # what latex2mathml leaves in its output where it did not understand the input
 NOT_UNDERSTOOD = re.compile(r"<m\w+[^>]*>\s*(\\\w+|&)\s*</m\w+>")
@@ -86,6 +92,18 @@ def markdown(source: str) -> str:
     return MarkdownWithMath(renderer=renderer).render(source)
 
 
+def plain_html(source: str) -> str:
+    """HTML of an output without scripts, forms or anything that is loaded from elsewhere."""
+    source = re.sub(r"(?s)<(script|style)\b.*?</\1>", "", source)
+    return bleach.clean(
+        source,
+        tags=bleach.ALLOWED_TAGS | set(MORE_TAGS),
+        attributes={"*": ["class", "style", "title", "colspan", "rowspan", "open"], "a": ["href"]},
+        css_sanitizer=CSSSanitizer(),
+        strip=True,
+    )
+
+
 # --- pages ------------------------------------------------------------------------------------
 
 
@@ -119,6 +137,7 @@ def page(notebook: NotebookNode, links: Sequence[Link] = ()) -> str:
     """An executed notebook as one HTML page."""
     exporter = HTMLExporter(template_name="trait", extra_template_basedirs=[str(TEMPLATES)])
     exporter.register_filter("markdown2html", markdown)
+    exporter.register_filter("plain_html", plain_html)
     resources = {"trait": {"title": title_of(notebook), "css": css(), "links": list(links)}}
     body, _ = exporter.from_notebook_node(notebook, resources)
     return body
