@@ -1,0 +1,1 @@
+"""Evaluation: few-shot prompts, generation, answers, scores (paper, section on experiments)."""

@@ -1,0 +1,146 @@
+r"""Is a model's output right? Extraction, then equivalence, within ten seconds whatever it wrote.
+
+    python -m trait_lib.evaluation.answers PAIRS.jsonl [--out FILE]
+
+reads rows with `gold`, `prediction_text` and an optional `kind` (number, math, text, choice) and
+writes them back with `correct`, `extracted`, `reason` and `seconds`. Paper: not stated how answers
+are graded; ours follows written rules (`extraction`, `equivalence`), and math-verify 0.9.0 judges
+formulas in a process that is killed when it takes too long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from trait_lib import records
+from trait_lib.evaluation.equivalence import equivalent
+from trait_lib.evaluation.extraction import Found, choice_letter, extract
+from trait_lib.evaluation.symbolic import Judge
+from trait_lib.evaluation.words import spoken_number
+
+SECONDS = 8.0  # that math-verify may take for one output, whatever it holds
+KINDS = ("number", "math", "text", "choice")
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The verdict on one output."""
+
+    correct: bool
+    extracted: str | None
+    reason: str
+    seconds: float
+
+
+@cache
+def judge() -> Judge:
+    """The process that holds math-verify; one for each process that grades."""
+    return Judge()
+
+
+def grade(
+    gold: Any, text: str | None, kind: str | None = None, alternatives: Sequence[str] = ()
+) -> Grade:
+    """Grade one output against the right answer (or other right answers).
+
+    Args:
+        gold: the right answer; numbers are accepted as they come from JSON.
+        text: the model's output without the prompt; None is a wrong answer.
+        kind: number, math, text or choice; without it, taken from `gold`.
+        alternatives: other right answers.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}; it must be one of {', '.join(KINDS)}")
+    started = time.perf_counter()
+    judge().allow(SECONDS)
+    golds = [_as_text(answer) for answer in (gold, *alternatives)]
+    found = extract(text, kind) if isinstance(text, str) else Found(None, "no output")
+    if found.answer is None:
+        correct, reason = False, found.where
+    else:
+        verdicts = [_compare(answer, found.answer, kind) for answer in golds]
+        correct, reason = next((v for v in verdicts if v[0]), verdicts[0])
+        reason = f"{found.where}: {reason}"
+    return Grade(correct, found.answer, reason, round(time.perf_counter() - started, 6))
+
+
+def _as_text(gold: Any) -> str:
+    """A gold answer as text; `145.0` from JSON is 145."""
+    if isinstance(gold, bool) or gold is None:
+        return str(gold)
+    if isinstance(gold, float) and math.isfinite(gold) and gold == int(gold):
+        return str(int(gold))
+    return str(gold)
+
+
+def _compare(gold: str, answer: str, kind: str | None) -> tuple[bool, str]:
+    if kind == "choice":
+        wanted = choice_letter(gold) or gold.strip().upper()
+        return wanted == answer, "same letter" if wanted == answer else "another letter"
+    if kind == "number" and (spoken := spoken_number(answer.lower().split())) is not None:
+        answer = str(spoken)
+    try:
+        return equivalent(gold, answer, judge().compare, kind)
+    except RecursionError:
+        return False, "too deeply nested"
+
+
+def grade_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield each row with `correct`, `extracted`, `reason` and `seconds` added.
+
+    Raises:
+        ValueError: a row has no `gold` or no `prediction_text`; the message gives its number.
+    """
+    for number, row in enumerate(rows, start=1):
+        missing = [name for name in ("gold", "prediction_text") if name not in row]
+        if missing:
+            raise ValueError(f"row {number} has no field {missing[0]!r}")
+        try:
+            verdict = grade(row["gold"], row["prediction_text"], row.get("kind"))
+        except ValueError as error:
+            raise ValueError(f"row {number}: {error}") from None
+        yield {**row, **asdict(verdict)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Grade a file of pairs; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trait_lib.evaluation.answers", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("pairs", metavar="PAIRS.jsonl", help="rows: gold, prediction_text, [kind]")
+    parser.add_argument("--out", help="file to write (.jsonl, .gz, .zst); default: the output")
+    options = parser.parse_args(arguments)
+    judge().start()  # its imports take a second, during which the first rows are graded
+    count = right = 0
+    try:
+        graded = []
+        for row in grade_rows(records.read_rows(options.pairs)):
+            count, right = count + 1, right + row["correct"]
+            if options.out:
+                graded.append(row)
+            else:
+                print(json.dumps(row, ensure_ascii=False))
+        if options.out:
+            records.write_rows(options.out, graded)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"{options.pairs}: {error}", file=sys.stderr)
+        return 2
+    finally:
+        judge().close()
+    print(f"{right} of {count} correct", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
