@@ -75,6 +75,23 @@ def split(items: Sequence[str], share: float, maximum: int, seed: int) -> tuple[
     return [items[i] for i in order[:number]], [items[i] for i in order[number:]]
 
 
+def negative_sources(
+    files: Sequence[str | Path], shares: Sequence[float], general: str | Path
+) -> dict[str | Path, float]:
+    """Which file gives which share of the negatives; what the shares leave goes to `general`.
+
+    Raises:
+        ValueError: not one share per file, or shares that are not positive or exceed 1.
+    """
+    if len(files) != len(shares):
+        raise ValueError(f"{len(files)} negative_files need as many negative_shares: {shares}")
+    rest = 1 - sum(shares)
+    if any(not share > 0 for share in shares) or rest < -1e-9:
+        raise ValueError(f"negative_shares must be above 0 and add up to at most 1: {shares}")
+    extra = dict(zip(files, shares, strict=True))
+    return extra | ({general: rest} if rest > 1e-9 else {})
+
+
 def draw(files: Mapping[str | Path, float], number: int, seed: int) -> list[str]:
     """Draw `number` documents from files in stated shares, each file read once as a stream.
 

@@ -26,7 +26,7 @@ from trait_lib.records import Row
 BUCKETS = 10_000
 SMOOTHING = 1e-8
 FIT_GRAMS = 100_000 * BUCKETS  # the published fit stops after this many grams
-BATCH = 1000
+BATCH = 4000
 CACHE_GRAMS = 4_000_000  # the cache starts afresh beyond this, so memory stays bounded
 TOKEN = re.compile(r"\w+|[^\w\s]+")  # NLTK's WordPunctTokenizer
 

@@ -68,6 +68,12 @@ def token_counter(name_or_path: str) -> Scorer:
     return count
 
 
+def bytes_per_token(texts: Sequence[str], count_tokens: Scorer) -> float:
+    """How many bytes of UTF-8 a token holds in these texts."""
+    size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return size / max(1, int(np.sum(count_tokens(texts))))
+
+
 # --- first pass -------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ from trait_lib.selection.lines import valid_text
 RUBRIC_FILE = Path(__file__).with_name("rubric.txt")
 REPLY = re.compile(r"[Ss]core\D{0,5}([0-5])(?![\d.]*\d)")
 ALONE = re.compile(r"\s*([0-5])(?:\.0)?\s*(?:/\s*5)?\.?\s*")
+FEATURE_CHARACTERS = 2000  # about the 512 tokens that FineWeb-Edu's own scorer reads
 Scorer = Callable[[Sequence[str]], np.ndarray]
 
 
@@ -89,7 +90,7 @@ def ask_labels(
     keys = [hash_value([model, prompt]) for prompt in prompts]
     known = _read_ledger(ledger)
     missing = {k: p for k, p in zip(keys, prompts, strict=True) if k not in known}
-    client = openai.OpenAI(base_url=base_url, api_key=api_key, max_retries=5)
+    client = _client(base_url, api_key)
     lock = Lock()
 
     def ask(key: str, prompt: str) -> None:
@@ -111,6 +112,16 @@ def ask_labels(
     # in the order of the sample, so that the file does not depend on which reply came first
     records.write_rows(ledger, {key: known[key] for key in keys}.values())
     return np.array([parse_grade(known[key]["reply"]) for key in keys])
+
+
+def _client(base_url: str, api_key: str | None) -> openai.OpenAI:
+    try:
+        return openai.OpenAI(base_url=base_url, api_key=api_key, max_retries=5)
+    except openai.OpenAIError as error:
+        raise RuntimeError(
+            f"no client for the teacher at {base_url}: set OPENAI_API_KEY, to any word for a "
+            f"server that asks for no key ({error})"
+        ) from error
 
 
 def _ask_all(
@@ -150,8 +161,14 @@ def _read_ledger(ledger: Path) -> dict[str, dict[str, Any]]:
 # --- a regression on the labels ---------------------------------------------------------------
 
 
+def _head(texts: Sequence[str]) -> list[str]:
+    return [text[:FEATURE_CHARACTERS] for text in texts]
+
+
 def fit(texts: Sequence[str], grades: np.ndarray) -> Pipeline:
     """Learn grades from texts: ridge regression on words, word pairs and character runs.
+
+    Only the first `FEATURE_CHARACTERS` of a text are read.
 
     Raises:
         ValueError: fewer than 20 graded documents, or all have the same grade.
@@ -167,12 +184,13 @@ def fit(texts: Sequence[str], grades: np.ndarray) -> Pipeline:
         TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3), min_df=2, max_features=100_000),
     )
     model = make_pipeline(features, RidgeCV(alphas=np.logspace(-2, 2, 9)))
-    return model.fit([t for t, g in zip(texts, graded, strict=True) if g], grades[graded])
+    learned = [text for text, known in zip(texts, graded, strict=True) if known]
+    return model.fit(_head(learned), grades[graded])
 
 
 def regression_scorer(model: Pipeline) -> Scorer:
     """A scorer from a fitted regression; numbers are clipped to 0 to 5."""
-    return lambda texts: np.clip(model.predict(list(texts)), 0.0, 5.0)
+    return lambda texts: np.clip(model.predict(_head(texts)), 0.0, 5.0)
 
 
 def agreement(predicted: np.ndarray, grades: np.ndarray, threshold: int) -> dict[str, float]:

@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from trait_lib import records
+from trait_lib.selection.pool import Examined
 
 IN_DOMAIN, OTHER, BORDERLINE = "in domain", "other", "borderline"
 
@@ -68,8 +69,10 @@ def against_labels(documents: np.ndarray, labels: Labels) -> dict[str, float]:
     Returns:
         `precision`: share of in-domain ones; `borderline`: share of borderline ones;
         `recall`: share of the pool's in-domain documents that are selected; `good`: share that
-        is in the domain and of good quality, where quality is known.
+        is in the domain and of good quality, where quality is known. Empty for no documents.
     """
+    if not len(documents):
+        return {}
     inside = labels.group == IN_DOMAIN
     result = {
         "precision": float(np.mean(inside[documents])),
@@ -79,6 +82,45 @@ def against_labels(documents: np.ndarray, labels: Labels) -> dict[str, float]:
     if labels.good is not None:
         result["good"] = float(np.mean((inside & labels.good)[documents]))
     return result
+
+
+def describe(
+    name: str,
+    kept: np.ndarray,
+    found: Examined,
+    document: np.ndarray,
+    labels: Labels | None,
+) -> dict[str, Any]:
+    """One row of the comparison: documents, tokens, mean quality and, with labels, precision.
+
+    Args:
+        name: of the selection.
+        kept: bool, shape (n,), over documents or chunks.
+        found: what the second pass learned about them.
+        document: int, shape (n,), the pool's row number of each.
+        labels: of the pool, or None.
+    """
+    scored = found.quality[kept]
+    row = {"selection": name, "documents": int(kept.sum()), "tokens": int(found.tokens[kept].sum())}
+    if len(scored) and np.isfinite(scored).all():
+        row["quality"] = float(scored.mean())
+    return row | (against_labels(document[kept], labels) if labels else {})
+
+
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
+    """Print rows as columns under their names; a missing number is a dash."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    print(" ".join(f"{name:>10}" if i else f"{name:20}" for i, name in enumerate(columns)))
+    for row in rows:
+        print(" ".join(_cell(row.get(name)) for name in columns))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return f"{value:20}"
+    if value is None:
+        return f"{'-':>10}"
+    return f"{value:10,}" if isinstance(value, int) else f"{value:10.3f}"
 
 
 def precision_curve(
