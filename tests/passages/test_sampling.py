@@ -89,6 +89,17 @@ def test_problems_that_only_documents_may_use_are_left_out():
     assert sampling.coverage(rows, groups)["left_out"] == 1
 
 
+def test_a_question_that_repeats_another_is_used_once():
+    rows = [
+        problem("a", "x", question="How many?"),
+        problem("b", "y", question="how  many"),
+        problem("c", "z", question="What?"),
+    ]
+    groups = sampling.sample_groups(rows, 9, 2, seed=0)
+    assert [sorted(g.ids) for g in groups] == [["a", "c"]]
+    assert sampling.coverage(rows, groups)["left_out"] == 1
+
+
 def test_problems_of_another_split_are_refused():
     with pytest.raises(ValueError, match=r"problem b .*'test'.*train only"):
         sampling.sample_groups([problem("a"), problem("b", split="test")], 1, 1, seed=0)

@@ -255,6 +255,11 @@ def test_operations_are_those_that_are_calculated():
     assert writer.operations("a well-known 10-year-old on page 3") == []
 
 
+def test_a_shared_sentence_that_points_back_is_no_fact():
+    closing = passage("A cat is grey. That is bad.", "A dog is red. That is bad.")
+    assert "fact" not in closing and closing.count("That is bad.") == 0
+
+
 def test_three_problems_and_one():
     three = passage("One a is 2. 1 plus 1 is 2.", "One a is 2. b.", "One a is 2. c.")
     assert "One a is 2." in three and three.count("third problem") == 1

@@ -45,7 +45,7 @@ class Group:
 
 
 def usable(problems: Sequence[Row]) -> list[Row]:
-    """The problems that may stand in a passage: those not marked `documents_only`.
+    """The problems that may stand in a passage: not marked `documents_only`, each text once.
 
     Raises:
         ValueError: a problem is not of the training split, or an id occurs twice.
@@ -59,7 +59,11 @@ def usable(problems: Sequence[Row]) -> list[Row]:
         if problem["id"] in seen:
             raise ValueError(f"two problems have the id {problem['id']!r}")
         seen.add(problem["id"])
-    return [problem for problem in problems if not problem.get("documents_only")]
+    first: dict[str, Row] = {}
+    for problem in problems:
+        if not problem.get("documents_only"):
+            first.setdefault(" ".join(contamination.words(problem["question"])), problem)
+    return list(first.values())
 
 
 def without_test_problems(
@@ -257,8 +261,8 @@ def coverage(problems: Sequence[Row], groups: Sequence[Group]) -> dict[str, Any]
     """How the groups use the problems.
 
     Returns:
-        `problems`, `left_out` (documents-only), `used`, `share_used`, `uses_mean` and `uses_max`
-        over the used ones, `groups`, `groups_of_different_tasks`, `topics`, `single_task` (all
+        `problems`, `left_out` (documents-only, or repeating a question), `used`, `share_used`,
+        `uses_mean` and `uses_max` over the used ones, `groups`, `groups_of_different_tasks`, `topics`, `single_task` (all
         problems are of one task, so no group can have different ones), and `by_task`.
     """
     rows = usable(problems)

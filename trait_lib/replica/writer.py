@@ -47,6 +47,7 @@ VERBS = {
 }
 SIGN = r"([+\-*/x]|plus|minus|times|divided by)"
 OPERATION = re.compile(rf"(?:[\d)%]\s*{SIGN}\s*|[^\W\d]\s+{SIGN}\s+)[($]*\d")
+POINTS_BACK = re.compile(r"(?:That|This|These|Those|It|Its|He|She|They|So|Then|Thus)\b")
 STOP_WORDS = frozenset(
     "a all an and answer are as at be but by can did do does each for from had has have he her his "
     "how if in into is it its many more much of on one or our she so than that the their them then "
@@ -203,6 +204,7 @@ def shared_sentences(problems: Sequence[Problem], library: Library) -> list[str]
         common = {s for s in problems[0].sentences if library.sentence_count[s] >= FACT_COUNT}
     else:
         common = set.intersection(*(set(p.sentences) for p in problems))
+    common = {s for s in common if not POINTS_BACK.match(s)}  # such a sentence says nothing alone
     order = {s: i for i, s in enumerate(problems[0].sentences)}
     return sorted(common, key=lambda s: (-library.sentence_count[s], order[s]))
 
