@@ -262,8 +262,9 @@ def coverage(problems: Sequence[Row], groups: Sequence[Group]) -> dict[str, Any]
 
     Returns:
         `problems`, `left_out` (documents-only, or repeating a question), `used`, `share_used`,
-        `uses_mean` and `uses_max` over the used ones, `groups`, `groups_of_different_tasks`, `topics`, `single_task` (all
-        problems are of one task, so no group can have different ones), and `by_task`.
+        `uses_mean` and `uses_max` over the used ones, `groups`, `groups_of_different_tasks`,
+        `topics`, `single_task` (all problems are of one task, so no group can have different
+        ones), and `by_task`.
     """
     rows = usable(problems)
     uses = Counter(name for group in groups for name in group.ids)
