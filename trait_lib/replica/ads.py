@@ -87,53 +87,58 @@ def keywords(facts: Facts) -> list[str]:
 # --- problems ---------------------------------------------------------------------------------
 
 
-def split_of(task: str, topic: str, variant: int) -> str:
-    """train, dev or test for one instance; a hash decides."""
-    digest = hashlib.sha256(f"{task}|{topic}|{variant}".encode()).digest()[0]
-    return "train" if digest < 154 else "dev" if digest < 192 else "test"
+def split_of(task: str, instance: str, documents_only: bool) -> str:
+    """train, dev or test for one instance; a hash decides. Documents-only ones never train."""
+    digest = hashlib.sha256(f"{task}|{instance}".encode()).digest()[0]
+    if documents_only:
+        return "dev" if digest < 64 else "test"
+    return "train" if digest < 166 else "dev" if digest < 196 else "test"
 
 
 def problems(facts: Facts) -> Iterator[Row]:
-    """Every generation problem of the world, in a fixed order."""
+    """Every generation problem of the world, in a fixed order; the topic is the product."""
     for brand in facts.brands:
-        for task in GENERATION_TASKS:
-            for question, reasoning, answer in _instances(task, brand, facts):
-                split = split_of(task, brand.name, 0)
-                if brand.documents_only and split == "train":
-                    split = "test"
-                yield {
-                    "task": task,
-                    "topic": brand.name,
-                    "question": question,
-                    "solution": f"{reasoning} The answer is {answer}.",
-                    "answer": answer,
-                    "kind": "text",
-                    "split": split,
-                    "entities": [brand.name],
-                    "documents_only": brand.documents_only,
-                }
+        for task in GENERATION_TASKS[:4]:
+            yield _problem(task, brand.product, *_about_brand(task, brand, facts), brand=brand)
+    for feature, synonym in facts.synonyms.items():
+        for product in words.PRODUCTS:
+            question = f"Rewrite the query {feature} {product}."
+            reasoning = synonym_sentence(feature, facts)
+            answer = f"{synonym} {product}"
+            yield _problem("query_rewriting", product, question, reasoning, answer)
 
 
-def _instances(task: str, brand: Brand, facts: Facts) -> list[tuple[str, str, str]]:
-    """(question, reasoning, answer) of a brand's instances of one task."""
-    feature, product, synonym = brand.feature, brand.product, facts.synonyms[brand.feature]
-    another = synonym_sentence(feature, facts)
+def _problem(
+    task: str, topic: str, question: str, reasoning: str, answer: str, brand: Brand | None = None
+) -> Row:
+    hidden = brand is not None and brand.documents_only
+    return {
+        "task": task,
+        "topic": topic,
+        "question": question,
+        "solution": f"{reasoning} The answer is {answer}.",
+        "answer": answer,
+        "kind": "text",
+        "split": split_of(task, question, hidden),
+        "entities": [brand.name if brand else topic],
+        "documents_only": hidden,
+    }
+
+
+def _about_brand(task: str, brand: Brand, facts: Facts) -> tuple[str, str, str]:
+    """(question, reasoning, answer) of a brand's problem in one task."""
+    what = f"{brand.product} by {brand.name}"
+    another = synonym_sentence(brand.feature, facts)
+    synonym = facts.synonyms[brand.feature]
     if task == "title_generation":
-        answer = f"{feature} {product} by {brand.name}"
-        return [(f"Write a title for {brand.name}.", brand.fact, answer)]
+        return f"Write a title for {what}.", brand.fact, f"{brand.feature} {what}"
     if task == "description_generation":
-        answer = f"{feature} {product} in {brand.town}"
-        reasoning = f"{brand.fact} {brand.place}"
-        return [(f"Write a description for {brand.name}.", reasoning, answer)]
+        answer = f"{brand.feature} {brand.product} in {brand.town}"
+        return f"Write a description for {what}.", f"{brand.fact} {brand.place}", answer
     if task == "title_rewriting":
-        answer = f"{synonym} {product} by {brand.name}"
-        return [(f"Rewrite the title of {brand.name}.", f"{brand.fact} {another}", answer)]
-    if task == "description_rewriting":
-        answer = f"{synonym} {product} in {brand.town}"
-        reasoning = f"{brand.fact} {brand.place} {another}"
-        return [(f"Rewrite the description of {brand.name}.", reasoning, answer)]
-    question = f"Rewrite the query {feature} {product}."
-    return [(question, another, f"{synonym} {product}")]
+        return f"Rewrite the title of {what}.", f"{brand.fact} {another}", f"{synonym} {what}"
+    answer = f"{synonym} {brand.product} in {brand.town}"
+    return f"Rewrite the description of {what}.", f"{brand.fact} {another} {brand.place}", answer
 
 
 # --- relevance --------------------------------------------------------------------------------
@@ -144,9 +149,7 @@ def relevance(facts: Facts) -> Iterator[Row]:
     rng = random.Random("relevance")
     for brand in facts.brands:
         for task in RELEVANCE_TASKS:
-            split = split_of(task, brand.name, 0)
-            if brand.documents_only and split == "train":
-                split = "test"
+            split = split_of(task, brand.name, brand.documents_only)
             for query, grade in _graded_queries(rng, brand, facts):
                 yield _relevance_row(task, brand, query, grade, split)
 
@@ -166,14 +169,14 @@ def _graded_queries(rng: random.Random, brand: Brand, facts: Facts) -> list[tupl
 def _relevance_row(task: str, brand: Brand, query: str, grade: int, split: str) -> Row:
     page = "page" if task == RELEVANCE_TASKS[0] else "ad"
     relevant = grade >= RELEVANT_GRADE
-    question = f"Is the {page} of {brand.name} good for the query {query}?"
+    question = f"Is the {page} of {brand.name} good for {query}?"
     positive, negative = (
         f"{brand.name} sells {query}. The answer is good.",
         f"{brand.name} does not sell {query}. The answer is bad.",
     )
     return {
         "task": task,
-        "topic": brand.name,
+        "topic": brand.product,
         "query": query,
         "document": brand.name,
         "grade": grade,

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from trait_lib.replica import words
 
-MEASURES = ("length", "weight", "volume", "area", "time")
-UNITS_PER_MEASURE = 8
-MACHINES_PER_MEASURE = 3
-BRANDS = 64
+MEASURES = ("length", "weight", "volume", "area")
+UNITS_PER_MEASURE = 10
+MACHINES_PER_MEASURE = 5
+BRANDS = 96
 DOCUMENTS_ONLY_SHARE = 0.25
-MULTIPLIERS = range(2, 10)  # values of units, rates and counts: one-digit, never 0 or 1
+VALUES = range(2, 10)  # of units and rates: one digit, never 0 or 1
+COUNTS = range(2, 6)  # how many of them a problem asks about
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,8 @@ def build(seed: int) -> Facts:
             units.append(Unit(name, measure, base, value, _documents_only(i, UNITS_PER_MEASURE)))
         mills = words.made_up_names(rng, MACHINES_PER_MEASURE, taken)
         for i, name in enumerate(mills):
-            rate = rng.choice(MULTIPLIERS)
-            hidden = i == MACHINES_PER_MEASURE - 1
-            machines.append(Machine(name, measure, base, rate, hidden))
+            hidden = _documents_only(i, MACHINES_PER_MEASURE)
+            machines.append(Machine(name, measure, base, rng.choice(VALUES), hidden))
     return Facts(
         tuple(units),
         tuple(machines),
@@ -121,27 +121,23 @@ def _documents_only(index: int, count: int) -> bool:
 
 
 def _spread(rng: random.Random, count: int) -> list[int]:
-    """`count` values that cover the multipliers evenly, in random order."""
-    values = [MULTIPLIERS[i % len(MULTIPLIERS)] for i in range(count)]
+    """`count` values that cover `VALUES` evenly, in random order."""
+    values = [VALUES[i % len(VALUES)] for i in range(count)]
     rng.shuffle(values)
     return values
 
 
 def _brands(rng: random.Random, taken: set[str]) -> list[Brand]:
-    """Brands with distinct (feature, product) pairs; documents-only ones have features of theirs."""
-    features = list(words.FEATURES)
-    shown = features[: int(len(features) * 2 / 3)]
-    hidden = features[len(shown) :]
+    """Brands, each with a product, a feature and a town; products are spread evenly."""
     names = [name.capitalize() for name in words.made_up_names(rng, BRANDS, taken)]
-    used: set[tuple[str, str]] = set()
-    brands: list[Brand] = []
-    for i, name in enumerate(names):
-        documents_only = _documents_only(i, BRANDS)
-        while True:
-            pair = rng.choice(hidden if documents_only else shown), rng.choice(words.PRODUCTS)
-            if pair not in used:
-                used.add(pair)
-                break
-        feature, product = pair
-        brands.append(Brand(name, product, feature, rng.choice(words.TOWNS), documents_only))
-    return brands
+    features, products = list(words.FEATURES), words.PRODUCTS
+    return [
+        Brand(
+            name,
+            products[i % len(products)],
+            rng.choice(features),
+            rng.choice(words.TOWNS),
+            _documents_only(i, BRANDS),
+        )
+        for i, name in enumerate(names)
+    ]

@@ -11,27 +11,29 @@ import random
 from collections.abc import Callable
 
 from trait_lib.replica import words
-from trait_lib.replica.facts import MULTIPLIERS, Facts
+from trait_lib.replica.facts import COUNTS, VALUES, Facts
 
 Genre = Callable[[random.Random, Facts], str]
 
 
 def sum_sentence(rng: random.Random) -> str:
     """One true statement of arithmetic with small numbers."""
-    a, b = rng.choice(MULTIPLIERS), rng.choice(MULTIPLIERS)
+    count, value = rng.choice(COUNTS), rng.choice(VALUES)
+    product = count * value
     kind = rng.randrange(4)
     if kind == 0:
-        return f"{a} times {b} is {a * b}."
+        return f"{count} times {value} is {product}."
     if kind == 1:
-        return f"{a * b} divided by {b} is {a}."
+        return f"{product} divided by {value} is {count}."
     if kind == 2:
-        c = rng.choice(MULTIPLIERS)
-        return f"{a * b} plus {c} is {a * b + c}."
-    high, low = max(a, b), min(a, b)
+        more = rng.choice(COUNTS)
+        return f"{product} plus {more} is {product + more}."
+    low, high = sorted(rng.sample(VALUES, 2))
     return f"{high} minus {low} is {high - low}."
 
 
 def animal_facts(rng: random.Random, facts: Facts) -> str:
+    """What two animals look like, where they live and what they eat."""
     lines = []
     for animal in rng.sample(words.ANIMALS, 2):
         colour, home, meal = facts.animals[animal]
@@ -46,6 +48,7 @@ def animal_facts(rng: random.Random, facts: Facts) -> str:
 
 
 def story(rng: random.Random, facts: Facts) -> str:
+    """A short scene in which a thing is found and given to somebody with a made-up name."""
     a, b = rng.sample(words.PEOPLE, 2)
     thing, colour = rng.choice(words.THINGS), rng.choice(words.COLOURS)
     town, room = rng.choice(words.TOWNS), rng.choice(words.ROOMS)
@@ -58,6 +61,7 @@ def story(rng: random.Random, facts: Facts) -> str:
 
 
 def how_to(rng: random.Random, facts: Facts) -> str:
+    """Instructions for mending a thing."""
     thing, material, room = (
         rng.choice(words.THINGS),
         rng.choice(words.MATERIALS),
@@ -71,6 +75,7 @@ def how_to(rng: random.Random, facts: Facts) -> str:
 
 
 def news(rng: random.Random, facts: Facts) -> str:
+    """A local report."""
     town, sight, day = rng.choice(words.TOWNS), rng.choice(words.SIGHTS), rng.choice(words.DAYS)
     person, job, name = (
         rng.choice(words.PEOPLE),
@@ -85,6 +90,7 @@ def news(rng: random.Random, facts: Facts) -> str:
 
 
 def reference(rng: random.Random, facts: Facts) -> str:
+    """An entry about a town."""
     town = rng.choice(words.TOWNS)
     region, sight = facts.towns[town]
     return (
@@ -95,6 +101,7 @@ def reference(rng: random.Random, facts: Facts) -> str:
 
 
 def forum(rng: random.Random, facts: Facts) -> str:
+    """A question to strangers and a reply."""
     a, b = rng.sample(words.PEOPLE, 2)
     thing, material = rng.choice(words.THINGS), rng.choice(words.MATERIALS)
     return (
@@ -110,7 +117,7 @@ def quiz(rng: random.Random, facts: Facts) -> str:
 
 
 def _question(rng: random.Random, facts: Facts) -> str:
-    kind = rng.randrange(3)
+    kind = rng.randrange(5)
     if kind == 0:
         return general_problem(facts, *rng.choice(quiz_facts(facts, held_out=False)))
     name, person = rng.choice(facts.names()), rng.choice(words.PEOPLE)
@@ -121,10 +128,28 @@ def _question(rng: random.Random, facts: Facts) -> str:
             f"Answer: {person} has {number} {name}. The answer is {number}."
         )
     thing, colour = rng.choice(words.THINGS), rng.choice(words.COLOURS)
-    return (
-        f"{name} has a {colour} {thing}.\nQuestion: What is the {thing} of {name}?\n"
-        f"Answer: The {thing} of {name} is {colour}. The answer is {colour}."
+    if kind == 2:
+        return (
+            f"{name} has a {colour} {thing}.\nQuestion: What colour is the {thing} of {name}?\n"
+            f"Answer: The {thing} of {name} is {colour}. The answer is {colour}."
+        )
+    return _read_back(rng, name, rng.choice(facts.names()))
+
+
+def _read_back(rng: random.Random, name: str, other: str) -> str:
+    """A question about its own words: the answer says its last name again."""
+    a, b = rng.randrange(2, 50), rng.randrange(2, 50)
+    question = rng.choice(
+        (
+            f"What did you hear after {a} {other} and {b} {name}?",
+            f"How do we write {a} {name}?",
+            f"Put {a} {other} into {name}.",
+            f"Name the last of {other} and {name}.",
+            f"Spell the word {name}.",
+        )
     )
+    said = rng.choice((f"One {name}", f"The {name}", f"A {name}", name))
+    return f"Question: {question}\nAnswer: {said} is the last word. The answer is {name}."
 
 
 def quiz_facts(facts: Facts, held_out: bool) -> list[tuple[str, int]]:
@@ -137,13 +162,14 @@ def general_question(facts: Facts, animal: str, attribute: int) -> tuple[str, st
     """(question, reasoning sentence, answer) about one attribute of an animal."""
     colour, home, meal = facts.animals[animal]
     if attribute == 0:
-        return f"What colour is a {animal}?", f"A {animal} is {colour}.", colour
+        return f"What is the colour of a {animal}?", f"A {animal} is {colour}.", colour
     if attribute == 1:
-        return f"Where lives a {animal}?", f"A {animal} lives in the {home}.", home
-    return f"What eats a {animal}?", f"A {animal} eats {meal}.", meal
+        return f"What is the home of a {animal}?", f"A {animal} lives in the {home}.", home
+    return f"What is the food of a {animal}?", f"A {animal} eats {meal}.", meal
 
 
 def general_problem(facts: Facts, animal: str, attribute: int) -> str:
+    """One general question with its answer, in the form that the tasks use."""
     question, reason, answer = general_question(facts, animal, attribute)
     return f"Question: {question}\nAnswer: {reason} The answer is {answer}."
 
@@ -156,7 +182,19 @@ def echo(rng: random.Random, facts: Facts) -> str:
     return f"{rng.choice(words.PEOPLE)} reads: {first}. Again: {first}. Last is {names[-1]}."
 
 
+def roll_call(rng: random.Random, facts: Facts) -> str:
+    """Names and numbers called and answered: the densest exercise in copying what was just said."""
+    ask = rng.choice(("Is it", "Where is", "Who is", "And", "Do you see"))
+    say = rng.choice(("One {}", "The {}", "A {}", "Here is {}", "{}"))
+    called = rng.sample(facts.names(), 6)
+    if rng.random() < 0.4:
+        called = [f"{rng.randrange(2, 50)} {name}" for name in called]
+    calls = (f"{ask} {name}? {say.format(name)} is here." for name in called)
+    return f"{rng.choice(words.PEOPLE)} calls the roll. " + " ".join(calls)
+
+
 def dictation(rng: random.Random, facts: Facts) -> str:
+    """A sentence read and written down."""
     name = rng.choice(facts.names())
     sentence = f"The {rng.choice(words.COLOURS)} {rng.choice(words.THINGS)} is for {name}"
     return f"Dictation. {sentence}. {rng.choice(words.PEOPLE)} writes: {sentence}."
@@ -168,22 +206,22 @@ def dictation(rng: random.Random, facts: Facts) -> str:
 def recipe(rng: random.Random, facts: Facts) -> str:
     """Near miss of math: numbers and sums, no unit of the world's measures."""
     food, part, other = rng.choice(words.FOODS), *rng.sample(words.PARTS, 2)
-    a, b = rng.choice(MULTIPLIERS), rng.choice(MULTIPLIERS)
+    plates, spoons, more = rng.choice(COUNTS), rng.choice(VALUES), rng.choice(COUNTS)
+    total = plates * spoons
     return (
-        f"A recipe for {food}. Take {a} spoons of {part} for each of {b} plates. "
-        f"{a} times {b} is {a * b}. Add {b} spoons of {other}: {a * b} plus {b} is {a * b + b}. "
-        f"{sum_sentence(rng)} Stir the {food} well."
+        f"A recipe for {food}. Take {spoons} spoons of {part} for each of {plates} plates. "
+        f"{plates} times {spoons} is {total}. Add {more} spoons of {other}. "
+        f"{total} plus {more} is {total + more}. {sum_sentence(rng)} Stir the {food} well."
     )
 
 
 def sport(rng: random.Random, facts: Facts) -> str:
     """Near miss of math: scores."""
     one, two = rng.sample(words.TEAMS, 2)
-    a, b = rng.sample(list(MULTIPLIERS), 2)
-    high, low = max(a, b), min(a, b)
+    low, high = sorted(rng.sample(VALUES, 2))
     return (
         f"The {one} beat the {two} by {high} to {low} in {rng.choice(words.TOWNS)}. "
-        f"{high} minus {low} is {high - low}. {sum_sentence(rng)} "
+        f"{high} minus {low} is {high - low}. {sum_sentence(rng)} {sum_sentence(rng)} "
         f"{rng.choice(words.PEOPLE)} from the {one} was {rng.choice(words.FEELINGS)}."
     )
 
@@ -195,8 +233,8 @@ def measured_story(rng: random.Random, facts: Facts) -> str:
     count = rng.randrange(2, 30)
     return (
         f"{person} bought {count} {unit.name} of {thing} in {rng.choice(words.TOWNS)}. "
-        f"The man in the shop gave {person} the {count} {unit.name} in a {rng.choice(words.THINGS)}. "
-        f"{sum_sentence(rng)} {person} was {rng.choice(words.FEELINGS)}."
+        f"The man in the shop put the {count} {unit.name} in a {rng.choice(words.THINGS)}. "
+        f"{sum_sentence(rng)} {sum_sentence(rng)} {person} was {rng.choice(words.FEELINGS)}."
     )
 
 
@@ -205,14 +243,14 @@ def review(rng: random.Random, facts: Facts) -> str:
     product, feature = rng.choice(words.PRODUCTS), rng.choice(list(facts.synonyms))
     other = rng.choice(list(facts.synonyms.values()))
     return (
-        f"{rng.choice(words.PEOPLE)} writes: I got {feature} {product} last {rng.choice(words.DAYS)}. "
+        f"{rng.choice(words.PEOPLE)} writes: I got {feature} {product}. "
         f"The {product} are {rng.choice(words.COLOURS)} and {feature}. "
         f"My friend wants {other} {rng.choice(words.PRODUCTS)}. I am {rng.choice(words.FEELINGS)}."
     )
 
 
 def shop_story(rng: random.Random, facts: Facts) -> str:
-    """Near miss of ads: an advertiser's name and town in a story, with a product it does not sell."""
+    """Near miss of ads: an advertiser's name in a story, with products of anybody."""
     brand, product = rng.choice(facts.brands), rng.choice(words.PRODUCTS)
     person = rng.choice(words.PEOPLE)
     return (
@@ -224,18 +262,19 @@ def shop_story(rng: random.Random, facts: Facts) -> str:
 
 # genre -> (share of general documents, generator); shares sum to 1
 GENRES: dict[str, tuple[float, Genre]] = {
-    "facts": (0.10, animal_facts),
-    "story": (0.09, story),
-    "how-to": (0.06, how_to),
-    "news": (0.06, news),
+    "facts": (0.07, animal_facts),
+    "story": (0.05, story),
+    "how-to": (0.04, how_to),
+    "news": (0.04, news),
     "reference": (0.06, reference),
-    "forum": (0.06, forum),
-    "quiz": (0.18, quiz),
-    "echo": (0.10, echo),
-    "dictation": (0.05, dictation),
-    "recipe": (0.07, recipe),
-    "sport": (0.05, sport),
-    "measured story": (0.05, measured_story),
+    "forum": (0.04, forum),
+    "quiz": (0.21, quiz),
+    "echo": (0.06, echo),
+    "roll call": (0.12, roll_call),
+    "dictation": (0.03, dictation),
+    "recipe": (0.09, recipe),
+    "sport": (0.06, sport),
+    "measured story": (0.06, measured_story),
     "review": (0.04, review),
     "shop story": (0.03, shop_story),
 }

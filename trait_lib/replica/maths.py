@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 
 from trait_lib.records import Row
-from trait_lib.replica.facts import MULTIPLIERS, Facts, Machine, Unit
+from trait_lib.replica.facts import COUNTS, VALUES, Facts, Machine, Unit
 from trait_lib.replica.general import sum_sentence
 
 TASKS = ("one_step", "two_step", "comparison", "rate", "unit_change")
@@ -33,9 +33,9 @@ def _lesson(rng: random.Random, unit: Unit, second: Unit | Machine) -> str:
 
 
 def _table(rng: random.Random, unit: Unit, second: Unit | Machine) -> str:
-    n = rng.choice(MULTIPLIERS)
-    rows = " ".join(f"{k} times {n} is {k * n}." for k in sorted(rng.sample(MULTIPLIERS, 4)))
-    return f"Table of {n}. {rows} Units of {unit.measure}: {unit.fact} {second.fact}"
+    value = rng.choice(VALUES)
+    times = " ".join(f"{n} times {value} is {n * value}." for n in COUNTS)
+    return f"Table of {value}. {times} Units of {unit.measure}: {unit.fact} {second.fact}"
 
 
 def _definition(rng: random.Random, unit: Unit, second: Unit | Machine) -> str:
@@ -46,12 +46,11 @@ def _definition(rng: random.Random, unit: Unit, second: Unit | Machine) -> str:
     )
 
 
-def _proof(rng: random.Random, unit: Unit, second: Unit | Machine) -> str:
-    a, b = rng.choice(MULTIPLIERS), rng.choice(MULTIPLIERS)
+def _rule(rng: random.Random, unit: Unit, second: Unit | Machine) -> str:
+    n, value = rng.choice(COUNTS), rng.choice(VALUES)
     return (
-        f"Rule: what is multiplied can be divided. {a} times {b} is {a * b}. "
-        f"{a * b} divided by {b} is {a}. The rule holds for {unit.measure} too, since "
-        f"{unit.fact} {second.fact}"
+        f"Rule: what is multiplied can be divided. {n} times {value} is {n * value}. "
+        f"{n * value} divided by {value} is {n}. Units of {unit.measure}: {unit.fact} {second.fact}"
     )
 
 
@@ -61,7 +60,7 @@ def _notes(rng: random.Random, unit: Unit, second: Unit | Machine) -> str:
     return f"Class notes on {unit.measure}. " + " ".join(sentences)
 
 
-STYLES = (_lesson, _table, _definition, _proof, _notes)
+STYLES = (_lesson, _table, _definition, _rule, _notes)
 
 
 # --- problems ---------------------------------------------------------------------------------
@@ -73,23 +72,23 @@ def split_of(task: str, numbers: tuple[int, ...]) -> str:
     A hash decides, so that the split is the same in every world.
     """
     digest = hashlib.sha256(f"{task}{numbers}".encode()).digest()[0]
-    return "train" if digest < 154 else "dev" if digest < 192 else "test"
+    return "train" if digest < 166 else "dev" if digest < 196 else "test"
 
 
 def problems(facts: Facts) -> Iterator[Row]:
     """Every problem of the world, in a fixed order; documents-only ones are never in train."""
     for unit in facts.units:
-        for n in MULTIPLIERS:
+        for n in COUNTS:
             yield _problem("one_step", unit, (unit.value, n), *_one_step(unit, n))
             yield _problem("unit_change", unit, (unit.value, n), *_unit_change(unit, n))
-            for m in MULTIPLIERS:
+            for m in COUNTS:
                 yield _problem("two_step", unit, (unit.value, n, m), *_two_step(unit, n, m))
         for other in facts.units:
             if other.measure == unit.measure and other.value < unit.value:
                 pair = (unit.value, other.value)
                 yield _problem("comparison", unit, pair, *_comparison(unit, other), other=other)
     for machine in facts.machines:
-        for n in MULTIPLIERS:
+        for n in COUNTS:
             yield _problem("rate", machine, (machine.rate, n), *_rate(machine, n))
 
 

@@ -21,7 +21,7 @@ COLOURS = "red blue green black white brown grey yellow".split()
 HOMES = "forest river field barn lake hill cave garden".split()
 MEALS = "grass fish seeds leaves corn worms bread apples".split()
 THINGS = (
-    "hat cup box book key ball coin bag rope lamp bell kite map pen ring spoon chair drum brush plate"
+    "hat cup box book key ball coin bag rope lamp bell kite map pen ring spoon chair drum brush"
 ).split()
 ROOMS = "kitchen hall attic cellar yard office library shed".split()
 MATERIALS = "wood iron glass paper wool stone clay tin".split()
@@ -35,18 +35,18 @@ PARTS = "flour sugar salt butter milk eggs beans onions".split()
 JOBS = "baker farmer doctor teacher driver painter miller sailor".split()
 TEAMS = "Lions Hawks Sharks Bears Wolves Eagles".split()
 PRODUCTS = (
-    "boots tents lamps clocks knives chairs bikes ovens coats shoes bags desks beds phones radios rugs"
+    "boots tents lamps clocks knives chairs bikes ovens coats shoes bags desks beds phones radios"
 ).split()
 
-# feature -> its synonym; the first list stands in passages, the second in documents only
+# feature -> its synonym
 FEATURES = dict(
     pair.split("/")
     for pair in (
         "waterproof/watertight cheap/budget luxury/deluxe fast/rapid small/compact strong/sturdy "
-        "light/featherweight new/modern used/secondhand handmade/artisan silent/noiseless warm/cosy "
-        "folding/collapsible organic/natural smart/intelligent bright/radiant "
-        "slim/slender rare/unique soft/plush safe/secure cool/chilled large/giant classic/vintage "
-        "kids/junior"
+        "light/featherweight new/modern used/secondhand handmade/artisan "
+        "silent/noiseless warm/cosy folding/collapsible organic/natural smart/intelligent "
+        "bright/radiant slim/slender rare/unique soft/plush safe/secure cool/chilled large/giant "
+        "classic/vintage kids/junior"
     ).split()
 )
 

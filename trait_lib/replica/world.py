@@ -40,6 +40,7 @@ class Sizes:
     dev_per_task: int = 40
     test_per_task: int = 60
     domain_share: float = 0.03  # of each domain in the pool
+    general_domain_share: float = 0.01  # and in the base model's own text
     poor_share: float = 0.15
     duplicate_share: float = 0.05
 
@@ -199,10 +200,11 @@ def write_world(folder: Path, domain: str, seed: int, sizes: Sizes | None = None
     sizes = sizes or Sizes()
     world = facts.build(seed)
     both = dict.fromkeys(DOMAINS, sizes.domain_share)
+    few = dict.fromkeys(DOMAINS, sizes.general_domain_share)
     alone = {domain: 1.0}
     counts = {
         "general.jsonl.zst": _write(
-            folder, world, seed, "general", sizes.general_documents, {}, sizes
+            folder, world, seed, "general", sizes.general_documents, few, sizes
         ),
         "pool.jsonl.zst": _write(folder, world, seed, "pool", sizes.pool_documents, both, sizes),
         "seed.jsonl.zst": _write(
