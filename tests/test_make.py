@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from tiny import make, project, ran
 
-from trait_lib import ROOT, report, run
+from trait_lib import ROOT, run, tables
 
 ALL = ["00", "01", "02", "03", "04"]
 
@@ -224,13 +224,13 @@ def test_an_unsupported_python_is_refused_in_one_line(tiny, tmp_path):
 
 def test_the_text_table_aligns_numbers_and_words():
     rows = [{"a": "x", "b": 0.5}, {"a": "longer", "b": 12, "c": None}]
-    assert report.text_table(rows).splitlines() == [
+    assert tables.text_table(rows).splitlines() == [
         "a           b  c",
         "----------------",
         "x       0.500",
         "longer     12",
     ]
-    assert report.text_table(rows, ["b"]).splitlines()[0] == "    b"
+    assert tables.text_table(rows, ["b"]).splitlines()[0] == "    b"
 
 
 # --- the real notebooks -----------------------------------------------------------------------
