@@ -61,6 +61,14 @@ def test_the_error_of_the_child_is_shown(runs, tmp_path, configuration):
     assert not (tmp_path / "run" / "model").exists()
 
 
+def test_the_rank_that_failed_first_is_blamed(tmp_path):
+    (tmp_path / "train.out").write_text("")
+    for rank, error, at in ((0, "RuntimeError: connection closed", 2), (1, "MemoryError: me", 1)):
+        record = {"rank": rank, "error": error, "at": at}
+        records.write_json(tmp_path / f"failure-{rank}.json", record)
+    assert "rank 1: MemoryError: me" in launch._explain(tmp_path, 1)
+
+
 def test_a_killed_child_gets_advice(tmp_path):
     (tmp_path / "train.out").write_text("...\nlast words\n")
     assert "last words" in launch._explain(tmp_path, -9)

@@ -134,6 +134,24 @@ def test_a_run_with_other_settings_is_not_continued(copied, configuration):
         train.train(folder / "config.json")
 
 
+def test_a_finished_run_does_not_stand_in_the_way_of_another(copied):
+    folder = copied(4)
+    launch._clear(folder)  # interrupted: its checkpoints are kept
+    assert len(checkpoints.complete(folder / "checkpoints")) == 2
+    (folder / "finished.json").write_text("{}")
+    launch._clear(folder)
+    assert checkpoints.complete(folder / "checkpoints") == []
+    assert not (folder / "finished.json").exists()
+
+
+def test_two_runs_do_not_share_a_folder(copied):
+    folder = copied(4)
+    with train.alone_in(folder), pytest.raises(RuntimeError, match="another training is still"):
+        train.train(folder / "config.json")
+    train.train(folder / "config.json")
+    assert (folder / "model").exists()
+
+
 def test_a_run_with_other_data_is_not_continued(copied, configuration, files, tmp_path):
     folder = copied(4)
     other = tmp_path / "lessons.jsonl"

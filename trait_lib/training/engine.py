@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
     "DEEPSPEED_LOG_LEVEL": "error",
+    "TQDM_DISABLE": "1",  # the log is the progress; bars of ranks would only fill train.out
 }
 
 

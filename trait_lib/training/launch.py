@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,13 +89,20 @@ def run(folder: str | Path, config: Mapping[str, Any], processes: int = 1) -> Pa
     who = checkpoints.identity(settings.check(config), laid_out.hash, processes)
     if finished(folder, who):
         return folder / "model"
-    for old in [*folder.glob("failure-*.json"), folder / "finished.json"]:
-        old.unlink(missing_ok=True)
+    _clear(folder)
     with open(folder / "train.out", "wb") as output, _child(folder, processes, output) as child:
         _follow(child, folder / "log.jsonl", laid_out)
     if child.returncode or not (folder / "finished.json").exists():
         raise RuntimeError(_explain(folder, child.returncode))
     return folder / "model"
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a finished run left for its own continuation, and the errors of earlier ones."""
+    if (folder / "finished.json").exists():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    for old in [*folder.glob("failure-*.json"), folder / "finished.json"]:
+        old.unlink(missing_ok=True)
 
 
 def finished(folder: Path, who: Mapping[str, Any]) -> bool:
@@ -180,13 +188,16 @@ def _live_line(steps: int) -> Iterator[Callable[[int, str], None]]:
 
 def _explain(folder: Path, code: int) -> str:
     """What went wrong: the first rank's own error, or the last lines of the output."""
-    failures = [records.read_json(path) for path in sorted(folder.glob("failure-*.json"))]
-    own = [f for f in failures if "SignalException" not in f["error"]]
+    failures = [records.read_json(path) for path in folder.glob("failure-*.json")]
+    own = sorted(failures, key=lambda failure: failure["at"])  # the others fail for lack of it
     tail = (folder / "train.out").read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
     said = f"rank {own[0]['rank']}: {own[0]['error']}" if own else "\n".join(tail)
     advice = ""
     if "out of memory" in said.lower() or code in (-9, 137):
-        advice = "\nMemory ran out: halve micro_batch_rows, or set gradient_checkpointing: true."
+        advice = (
+            "\nIf memory ran out (a killed process says no more): halve micro_batch_rows, or set "
+            "gradient_checkpointing: true."
+        )
     return (
         f"the training ended with exit code {code}; {said}{advice}\n"
         f"Its whole output is in {show(folder / 'train.out')}."

@@ -9,6 +9,7 @@ Paper: HF-style continual pre-training with DeepSpeed ZeRO stage 1.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import math
 import os
@@ -17,13 +18,16 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from trait_lib import records
+from trait_lib import records, run
 from trait_lib.training import card, checkpoints, engine, plan, schedule, shards
 from trait_lib.training import config as settings
+from trait_lib.training.model import load_model
 
 
 class TrainingDiverged(FloatingPointError):
@@ -234,12 +238,35 @@ def train(path: Path) -> None:
     engine.prepare_environment(config, folder)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     first = int(os.environ.get("RANK", "0")) == 0
+    with alone_in(folder) if first else nullcontext():
+        train_rank(config, folder, world, first, started)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock: two runs that write into one folder would spoil both.
+
+    Raises:
+        RuntimeError: another training holds it, perhaps one whose notebook has gone.
+    """
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RuntimeError(
+                f"another training is still running in {run.show(folder)}; wait for it or end it"
+            ) from None
+        yield
+
+
+def train_rank(
+    config: Mapping[str, Any], folder: Path, world: int, first: bool, started: float
+) -> None:
+    """The part of one rank; `first` writes what is written once."""
     engine.micro_batch_rows(config, world)
     laid_out = plan.prepare(config)  # cached: the first rank to come builds it
     tokenizer = shards.load_tokenizer(config["tokenizer"])
     who = checkpoints.identity(config, laid_out.hash, world)
-    from trait_lib.training.model import load_model
-
     resume = checkpoints.latest(folder / "checkpoints", who)
     model = load_model(config, tokenizer)
     trainer = build_trainer(config, laid_out, folder, model, world)
@@ -282,10 +309,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--local_rank", type=int, help="given by the deepspeed launcher; unused")
     path = parser.parse_args(arguments).config
     rank = os.environ.get("RANK", "0")
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries about each other
     try:
         train(path)
     except BaseException as error:
-        failure = {"error": f"{type(error).__name__}: {error}", "rank": int(rank)}
+        failure = {
+            "error": f"{type(error).__name__}: {error}",
+            "rank": int(rank),
+            "at": time.time(),
+        }
         records.write_json(
             path.parent / f"failure-{rank}.json", {**failure, "trace": traceback.format_exc()}
         )
