@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -40,6 +41,9 @@ class Grade:
     seconds: float
 
 
+_turn = threading.Lock()  # there is one judge, and one output at a time
+
+
 @cache
 def judge() -> Judge:
     """The process that holds math-verify; one for each process that grades."""
@@ -62,9 +66,13 @@ def grade(
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}; it must be one of {', '.join(KINDS)}")
+    with _turn:
+        return _grade([_as_text(answer) for answer in (gold, *alternatives)], text, kind)
+
+
+def _grade(golds: Sequence[str], text: str | None, kind: str | None) -> Grade:
     started = time.perf_counter()
     judge().allow(SECONDS)
-    golds = [_as_text(answer) for answer in (gold, *alternatives)]
     found = extract(text, kind) if isinstance(text, str) else Found(None, "no output")
     if found.answer is None:
         correct, reason = False, found.where

@@ -1,0 +1,242 @@
+"""Base beside adapted model: every score with the interval of the difference, in flat rows.
+
+Paper: the gain over the base model, averaged over tasks (math 7.5 %, ads 8.0 %, few-shot), AUC for
+relevance, diversity and density for rewriting. Ours: the intervals, the split by entities that
+stand in documents only, and what was forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trait_lib import records
+from trait_lib.evaluation import rewriting, statistics
+from trait_lib.evaluation.measure import Questions
+
+GENERAL = "general_questions"
+REWRITING = "query_rewriting"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One model's results, read from its folder: answer rows by id, and arrays by name."""
+
+    answers: dict[str, Row]
+    scores: dict[str, np.ndarray]
+
+
+def load(folder: str | Path) -> Evaluated:
+    """Read what `measure.evaluate` wrote."""
+    rows = {row["id"]: row for row in records.read_rows(Path(folder) / "answers.jsonl")}
+    with np.load(Path(folder) / "scores.npz") as arrays:
+        return Evaluated(rows, dict(arrays))
+
+
+def tasks_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The task names, in order of first appearance, without the general questions."""
+    return [task for task in dict.fromkeys(row["task"] for row in rows) if task != GENERAL]
+
+
+def table(
+    questions: Questions,
+    base: Evaluated,
+    adapted: Evaluated,
+    keywords: Sequence[Mapping[str, Any]],
+    seed: int,
+    resamples: int = statistics.RESAMPLES,
+) -> list[Row]:
+    """All scores as rows: name, group, unit, n, base, adapted, difference, their intervals.
+
+    Shares (accuracy, AUC, density, ...) are between 0 and 1. Groups are tasks, mean, split,
+    relevance, rewriting, text and general; a group without data has no rows.
+    """
+
+    def accuracy(name: str, group: str, tasks: Sequence[str], only: bool | None = None) -> Row:
+        strata = [_verdicts(base, adapted, task, only) for task in tasks]
+        compared = statistics.compare([s for s in strata if len(s[0])], seed, resamples)
+        return _row(name, group, "accuracy", compared)
+
+    tasks = tasks_of(questions.problems)
+    rows = [accuracy(task, "tasks", [task]) for task in tasks]
+    if len(tasks) > 1:
+        rows.append(accuracy("mean of tasks", "mean", tasks))
+    split = {bool(row.get("documents_only")) for row in questions.problems if row["task"] in tasks}
+    if split == {True, False}:
+        for name, only in (("entities in passages", False), ("entities in documents only", True)):
+            rows.append(accuracy(name, "split", tasks, only))
+    rows += _relevance(questions, base, adapted, seed, resamples)
+    rows += _rewriting(questions, base, adapted, keywords, seed, resamples)
+    rows += _texts(questions, base, adapted, seed, resamples)
+    if any(row["task"] == GENERAL for row in questions.problems):
+        rows.append(accuracy("general questions", "general", [GENERAL]))
+    return rows
+
+
+def _row(name: str, group: str, unit: str, compared: statistics.Comparison) -> Row:
+    low, high = compared.difference_interval
+    return {
+        "name": name,
+        "group": group,
+        "unit": unit,
+        "n": compared.n,
+        "base": compared.base,
+        "adapted": compared.adapted,
+        "difference": compared.difference,
+        "low": low,
+        "high": high,
+        "base_low": compared.base_interval[0],
+        "base_high": compared.base_interval[1],
+        "adapted_low": compared.adapted_interval[0],
+        "adapted_high": compared.adapted_interval[1],
+    }
+
+
+def _verdicts(
+    base: Evaluated, adapted: Evaluated, task: str, only: bool | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(base, adapted) verdicts of a task's items as 0 and 1, shape (items,)."""
+    ids = [
+        name
+        for name, row in base.answers.items()
+        if row["task"] == task and only in (None, row["documents_only"])
+    ]
+    first, second = ([one.answers[i]["correct"] for i in ids] for one in (base, adapted))
+    return np.array(first, float), np.array(second, float)
+
+
+def _relevance(
+    questions: Questions, base: Evaluated, adapted: Evaluated, seed: int, resamples: int
+) -> list[Row]:
+    """AUC by task and kind of score; the pairs of one topic (query) are resampled together."""
+    rows = []
+    labels = np.array([row["label"] for row in questions.pairs])
+    tasks = list(dict.fromkeys(row["task"] for row in questions.pairs))
+    for kind in ("label", "likelihood"):
+        for task in tasks if kind in base.scores else []:
+            at = np.array([n for n, row in enumerate(questions.pairs) if row["task"] == task])
+            compared = statistics.compare_clustered(
+                statistics.auc,
+                labels[at],
+                base.scores[kind][at],
+                adapted.scores[kind][at],
+                [questions.pairs[n]["topic"] or questions.pairs[n]["query"] for n in at],
+                seed,
+                resamples,
+            )
+            rows.append(_row(f"{task} ({kind})", "relevance", "AUC", compared))
+    return rows
+
+
+def _rewriting(
+    questions: Questions,
+    base: Evaluated,
+    adapted: Evaluated,
+    keywords: Sequence[Mapping[str, Any]],
+    seed: int,
+    resamples: int,
+) -> list[Row]:
+    """Diversity, density and copy rate of the rewritten queries, and distinct-n of all of them."""
+    problems = [row for row in questions.problems if row["task"] == REWRITING]
+    if not problems:
+        return []
+    known = rewriting.keyword_set(keywords)
+    extracted = [
+        {row["id"]: one.answers[row["id"]]["extracted"] for row in problems}
+        for one in (base, adapted)
+    ]
+    scored = [rewriting.items(problems, rewrites, known) for rewrites in extracted]
+    rows = []
+    for name in scored[0]:
+        if name != "density" or known:
+            compared = statistics.compare([(scored[0][name], scored[1][name])], seed, resamples)
+            rows.append(_row(f"rewrites: {name}", "rewriting", "share", compared))
+    for n in (1, 2):
+        values = [rewriting.distinct([t or "" for t in one.values()], n) for one in extracted]
+        rows.append(_plain(f"rewrites: distinct-{n}", values, len(problems)))
+    return rows
+
+
+def _plain(name: str, values: Sequence[float], n: int) -> Row:
+    """A score of the whole set, which has no items to resample and so no interval."""
+    empty = dict.fromkeys(("low", "high", "base_low", "base_high", "adapted_low", "adapted_high"))
+    return {
+        "name": name,
+        "group": "rewriting",
+        "unit": "share",
+        "n": n,
+        "base": values[0],
+        "adapted": values[1],
+        "difference": values[1] - values[0],
+        **empty,
+    }
+
+
+def _texts(
+    questions: Questions, base: Evaluated, adapted: Evaluated, seed: int, resamples: int
+) -> list[Row]:
+    """Bits per byte of each held-out text; less is better."""
+    rows = []
+    for name in questions.texts:
+        if f"{name}_bits" in base.scores:
+            compared = statistics.compare_ratio(
+                base.scores[f"{name}_bits"],
+                adapted.scores[f"{name}_bits"],
+                base.scores[f"{name}_bytes"],
+                seed,
+                resamples,
+            )
+            rows.append(_row(f"held-out {name} text", "text", "bits per byte", compared))
+    return rows
+
+
+def item_changes(base: Evaluated, adapted: Evaluated) -> list[Row]:
+    """For each task, how many items changed from wrong to right and from right to wrong."""
+    rows = []
+    for task in dict.fromkeys(row["task"] for row in base.answers.values()):
+        first, second = _verdicts(base, adapted, task)
+        rows.append({"task": task, "n": len(first), **statistics.changes(first > 0, second > 0)})
+    return rows
+
+
+def headline(rows: Sequence[Row]) -> dict[str, float | None]:
+    """The few numbers that answer the notebook's question; None where they do not apply.
+
+    `mean_*` is the mean accuracy over tasks, `ratio` adapted over base, `*_change_percent` the
+    change of bits per byte (negative is better).
+    """
+    by_name = {row["name"]: row for row in rows}
+    tasks = [row for row in rows if row["group"] == "tasks"]
+    mean = by_name.get("mean of tasks") or (tasks[0] if tasks else {})
+    found: dict[str, float | None] = {
+        "mean_base": mean.get("base"),
+        "mean_adapted": mean.get("adapted"),
+        "ratio": _over(mean.get("adapted"), mean.get("base")),
+    }
+    for name in ("domain", "general"):
+        row = by_name.get(f"held-out {name} text", {})
+        ratio = _over(row.get("adapted"), row.get("base"))
+        found[f"{name}_text_change_percent"] = None if ratio is None else 100 * (ratio - 1)
+    general, hidden = (
+        by_name.get("general questions", {}),
+        by_name.get("entities in documents only"),
+    )
+    found["general_questions_base"] = general.get("base")
+    found["general_questions_adapted"] = general.get("adapted")
+    found["documents_only_base"] = (hidden or {}).get("base")
+    found["documents_only_adapted"] = (hidden or {}).get("adapted")
+    for kind in ("label", "likelihood"):
+        scored = [row for row in rows if row["name"].endswith(f"({kind})")]
+        for side in ("base", "adapted"):
+            values = [row[side] for row in scored]
+            found[f"auc_{kind}_{side}"] = float(np.mean(values)) if values else None
+    return found
+
+
+def _over(above: float | None, below: float | None) -> float | None:
+    return above / below if above is not None and below else None

@@ -1,0 +1,118 @@
+r"""Log-likelihoods: of a continuation given a prompt, and of held-out text in bits per byte.
+
+    bits per byte = -sum_t log2 p(x_t | x_<t) / bytes of the text in UTF-8
+
+Bytes, unlike tokens, do not depend on the tokenizer. Paper: general ability is tested, how is not
+stated; ours: bits per byte on held-out text shows what is forgotten even where no task notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+Encoded = tuple[list[int], int]
+
+
+def continuations(
+    model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]], batch_size: int = 64
+) -> np.ndarray:
+    """log p(continuation | context) in nats for each (context, continuation): shape (pairs,).
+
+    An empty context becomes the tokenizer's end mark, as at the beginning of a document.
+    """
+    encoded = [_join(tokenizer, context, text) for context, text in pairs]
+    sums = np.zeros(len(pairs))
+    for batch, scores in _scored(model, tokenizer, encoded, batch_size):
+        for place, row in zip(batch, scores, strict=True):
+            sums[place] = row.sum()
+    return sums
+
+
+def _join(tokenizer: Any, context: str, text: str) -> Encoded:
+    """(tokens of context and continuation, tokens of the context); tokenised together."""
+    start = tokenizer(context)["input_ids"] if context else []
+    if not start:
+        return [tokenizer.eos_token_id, *tokenizer(text)["input_ids"]], 1
+    whole = tokenizer(context + text)["input_ids"]
+    if whole[: len(start)] != start:  # the border was merged away: tokenise apart
+        whole = start + tokenizer(text, add_special_tokens=False)["input_ids"]
+    return whole, len(start)
+
+
+@dataclass(frozen=True)
+class TextCost:
+    """What each document of a text costs: bits and bytes, each of shape (documents,)."""
+
+    bits: np.ndarray
+    sizes: np.ndarray
+
+    @property
+    def bits_per_byte(self) -> float:
+        """All bits over all bytes."""
+        return float(self.bits.sum() / self.sizes.sum())
+
+
+def text_cost(
+    model: Any, tokenizer: Any, texts: Sequence[str], window: int, batch_size: int = 32
+) -> TextCost:
+    """The bits of each document, read from its beginning in windows of `window` tokens.
+
+    Context never crosses a document. The first token of a document has no context and was never
+    trained, so it and its bytes are left out; of a longer document each window begins with the
+    last token of the one before, so that every other token is predicted once.
+
+    Raises:
+        ValueError: no text, or a window under 2 tokens.
+    """
+    if not texts:
+        raise ValueError("no held-out text; notebook 00 writes it")
+    if window < 2:
+        raise ValueError(f"window must be at least 2 tokens, got {window}")
+    encoded, owners = [], []
+    sizes = np.zeros(len(texts))
+    for number, text in enumerate(texts):
+        tokens = tokenizer(text)["input_ids"]
+        bare = tokenizer(text, add_special_tokens=False)["input_ids"]
+        unpredicted = tokenizer.decode(bare[:1]) if len(tokens) == len(bare) else ""
+        sizes[number] = len(text.encode()) - len(unpredicted.encode())
+        for start in range(0, max(len(tokens) - 1, 0), window - 1):
+            encoded.append((tokens[start : start + window], 1))
+            owners.append(number)
+    bits = np.zeros(len(texts))
+    for batch, scores in _scored(model, tokenizer, encoded, batch_size):
+        for place, row in zip(batch, scores, strict=True):
+            bits[owners[place]] -= row.sum() / np.log(2)
+    return TextCost(bits, sizes)
+
+
+def _scored(
+    model: Any, tokenizer: Any, encoded: Sequence[Encoded], batch_size: int
+) -> list[tuple[list[int], list[np.ndarray]]]:
+    """(indices, log-probabilities of the tokens after the context) of batches of similar length."""
+    order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i][0]))
+    results = []
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        results.append((batch, _batch(model, tokenizer, [encoded[i] for i in batch])))
+    return results
+
+
+@torch.inference_mode()
+def _batch(model: Any, tokenizer: Any, encoded: Sequence[Encoded]) -> list[np.ndarray]:
+    """Log-probabilities of one batch; padded on the right, where no token looks."""
+    longest = max(len(tokens) for tokens, _ in encoded)
+    ids = torch.full((len(encoded), longest), tokenizer.pad_token_id)  # (B, T)
+    mask = torch.zeros_like(ids)
+    for row, (tokens, _) in enumerate(encoded):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        mask[row, : len(tokens)] = 1
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits  # (B, T, V)
+    logged = torch.log_softmax(logits[:, :-1].float(), dim=-1)
+    chosen = logged.gather(2, ids[:, 1:, None])[..., 0].double().cpu().numpy()  # (B, T - 1)
+    return [chosen[row, known - 1 : len(tokens) - 1] for row, (tokens, known) in enumerate(encoded)]

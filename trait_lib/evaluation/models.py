@@ -1,0 +1,39 @@
+"""Loading a causal language model to evaluate it: a folder or a Hub id, in a stated precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def device() -> torch.device:
+    """The first GPU, or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load(name: str | Path, precision: str = "fp32") -> tuple[Any, Any]:
+    """Load (model, tokenizer); the tokenizer pads on the left, the model is in evaluation mode.
+
+    On a CPU one thread is used: two threads on a shared machine are slower than one.
+
+    Raises:
+        FileNotFoundError: a path that does not exist.
+        ValueError: an unknown precision.
+    """
+    if precision not in DTYPES:
+        raise ValueError(f"precision must be one of {', '.join(DTYPES)}, got {precision!r}")
+    if Path(name).is_absolute() and not Path(name).is_dir():
+        raise FileNotFoundError(f"{name}: no such model folder; run notebook 03 first")
+    tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    # from_pretrained would load bf16 by default, and sums in bf16 depend on the batch
+    model = AutoModelForCausalLM.from_pretrained(name, dtype=DTYPES[precision])
+    if device().type == "cpu":
+        torch.set_num_threads(1)
+    return model.to(device()).eval(), tokenizer

@@ -1,0 +1,97 @@
+"""`summary.json`: the comparison in a small, flat shape, and its text on one screen.
+
+    python -m trait_lib.evaluation.summary RUN_FOLDER
+
+    {"table":    [{"name", "unit", "n", "base", "adapted", "difference", "low", "high"}, ...],
+     "columns":  the keys of a row, in the order in which they are shown,
+     "headline": {"mean_base", "mean_adapted", "ratio", ...} (see `comparison.headline`),
+     "changes":  [{"task", "n", "right_both", "wrong_to_right", "right_to_wrong", "wrong_both"}],
+     "notes":    [sentence, ...]}
+
+`low` and `high` bound the difference (95 %, paired bootstrap). Paper: reports averages; ours adds
+n and intervals. Nothing here needs a model, and nothing imports torch.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trait_lib import records
+from trait_lib.report import text_table
+
+COLUMNS = ("name", "unit", "n", "base", "adapted", "difference", "low", "high")
+
+
+def build(
+    rows: Sequence[Mapping[str, Any]],
+    headline: Mapping[str, float | None],
+    changes: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The contents of `summary.json` from the rows of `comparison.table`."""
+    return {
+        "table": [{name: _rounded(row.get(name)) for name in COLUMNS} for row in rows],
+        "columns": list(COLUMNS),
+        "headline": {name: _rounded(value) for name, value in headline.items()},
+        "changes": [dict(row) for row in changes],
+        "notes": notes(rows, headline, changes),
+    }
+
+
+def _rounded(value: Any) -> Any:
+    """Six digits after the point; NaN, which JSON does not know, becomes None."""
+    if isinstance(value, float):
+        return round(float(value), 6) if math.isfinite(value) else None
+    return value
+
+
+def notes(
+    rows: Sequence[Mapping[str, Any]],
+    headline: Mapping[str, float | None],
+    changes: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    """The comparison in sentences."""
+    said = ["low and high bound the difference (95 %, bootstrap over items, both models paired)"]
+    if headline.get("mean_base") is not None:
+        times = headline.get("ratio")
+        factor = f", {times:.1f} times" if times is not None else ""
+        said.append(
+            f"mean accuracy {headline['mean_base']:.3f} -> {headline['mean_adapted']:.3f}{factor}"
+        )
+    gained = sum(row["wrong_to_right"] for row in changes)
+    lost = sum(row["right_to_wrong"] for row in changes)
+    if changes:
+        said.append(f"items: {gained} from wrong to right, {lost} from right to wrong")
+    for name in ("domain", "general"):
+        change = headline.get(f"{name}_text_change_percent")
+        if change is not None:
+            said.append(f"bits per byte of held-out {name} text: {change:+.1f} %")
+    if headline.get("general_questions_base") is not None:
+        before, after = headline["general_questions_base"], headline["general_questions_adapted"]
+        said.append(f"general questions: {before:.3f} -> {after:.3f}")
+    return said
+
+
+def as_text(summary: Mapping[str, Any]) -> str:
+    """The table and the notes as plain text of one screen."""
+    return "\n".join([text_table(summary["table"], summary["columns"]), "", *summary["notes"]])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the summary of a run's folder; returns the exit status."""
+    if len(arguments) != 1:
+        print("usage: python -m trait_lib.evaluation.summary RUN_FOLDER", file=sys.stderr)
+        return 2
+    path = Path(arguments[0]) / "summary.json"
+    if not path.exists():
+        print(f"{path}: no such file; run notebook 04_evaluation first", file=sys.stderr)
+        return 1
+    print(as_text(records.read_json(path)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
