@@ -99,19 +99,19 @@ def problems(facts: Facts) -> Iterator[Row]:
     """Every generation problem of the world, in a fixed order; the topic is the product."""
     for brand in facts.brands:
         for task in GENERATION_TASKS[:4]:
-            yield _problem(task, brand.product, *_about_brand(task, brand, facts), brand=brand)
+            texts = _about_brand(task, brand, facts)
+            yield _problem(task, brand.product, brand.name, *texts, brand.documents_only)
     for feature, synonym in facts.synonyms.items():
         for product in words.PRODUCTS:
             question = f"Rewrite the query {feature} {product}."
             reasoning = synonym_sentence(feature, facts)
             answer = f"{synonym} {product}"
-            yield _problem("query_rewriting", product, question, reasoning, answer)
+            yield _problem("query_rewriting", product, feature, question, reasoning, answer, False)
 
 
 def _problem(
-    task: str, topic: str, question: str, reasoning: str, answer: str, brand: Brand | None = None
+    task: str, topic: str, entity: str, question: str, reasoning: str, answer: str, hidden: bool
 ) -> Row:
-    hidden = brand is not None and brand.documents_only
     return {
         "task": task,
         "topic": topic,
@@ -120,7 +120,7 @@ def _problem(
         "answer": answer,
         "kind": "text",
         "split": split_of(task, question, hidden),
-        "entities": [brand.name if brand else topic],
+        "entities": [entity],
         "documents_only": hidden,
     }
 

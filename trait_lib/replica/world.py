@@ -32,7 +32,7 @@ QUALITIES = ("good", "boilerplate", "broken", "keyword spam")
 class Sizes:
     """How much of everything to make; counts are documents or problems."""
 
-    general_documents: int = 32_000
+    general_documents: int = 44_000
     pool_documents: int = 40_000
     seed_documents: int = 400
     heldout_documents: int = 200
