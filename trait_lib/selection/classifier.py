@@ -157,7 +157,8 @@ def train(
         The fastText model.
 
     Raises:
-        fit.TrainingFailed: fastText refused the settings or diverged.
+        fit.TrainingFailed: fastText refused the settings or diverged, or no word is frequent
+            enough.
     """
     examples = [*lines.labelled(lines.IN_DOMAIN, positives, form)]
     examples += lines.labelled(lines.GENERAL, negatives, form)
@@ -167,7 +168,13 @@ def train(
         order = np.random.default_rng(seed).permutation(len(examples))
         file.write_text("".join(examples[i] for i in order), encoding="utf-8")
         fit.in_new_process(file, model, {**settings, "thread": threads, "seed": seed})
-        return fasttext.load_model(str(model))
+        trained = fasttext.load_model(str(model))
+    if not trained.words:
+        raise fit.TrainingFailed(
+            f"no word occurs {settings['minCount']} times, so there is nothing to learn from; "
+            "lower min_count"
+        )
+    return trained
 
 
 def save(model: Any, path: str | Path) -> None:

@@ -100,23 +100,28 @@ class Hasher:
         return known
 
 
-def batches(texts: Iterable[str], size: int = BATCH) -> Iterator[list[str]]:
-    """Lists of at most `size` texts."""
+def batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of at most `BATCH` texts."""
     iterator = iter(texts)
-    while batch := list(islice(iterator, size)):
+    while batch := list(islice(iterator, BATCH)):
         yield batch
 
 
 def shares(texts: Iterable[str], hasher: Hasher, fit_grams: int = FIT_GRAMS) -> np.ndarray:
     """The share of each bucket among the grams of `texts`, shape (buckets,).
 
+    Reads no further than the first text with which there are more than `fit_grams` grams.
+
     Raises:
         ValueError: the texts hold no word at all.
     """
     counts = np.zeros(hasher.buckets, dtype=np.int64)
     for batch in batches(texts):
-        counts += np.bincount(hasher(batch)[0], minlength=hasher.buckets)
-        if counts.sum() > fit_grams:
+        buckets, owner = hasher(batch)
+        ends = counts.sum() + np.cumsum(np.bincount(owner, minlength=len(batch)))
+        last = int(np.searchsorted(ends, fit_grams, side="right"))  # the text that goes beyond
+        counts += np.bincount(buckets[owner <= last], minlength=hasher.buckets)
+        if last < len(batch):
             break
     if not counts.sum():
         raise ValueError("DSIR cannot be fitted: the texts hold no word")

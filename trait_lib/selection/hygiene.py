@@ -75,7 +75,7 @@ def mark_duplicates(
     """
     reason = reason.copy()
     seen: set[int] = set()
-    near = MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS) if threshold else None
+    near = _index(threshold) if threshold else None
     for row in order:
         if reason[row]:
             continue
@@ -91,8 +91,13 @@ def mark_duplicates(
     return reason
 
 
+def _index(threshold: float) -> MinHashLSH:
+    """An index that would rather find too much than too little; `_has_twin` looks again."""
+    return MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, weights=(0.1, 0.9))
+
+
 def _has_twin(
     near: MinHashLSH, minhash: MinHash, minhashes: dict[int, MinHash], threshold: float
 ) -> bool:
-    """Whether a row in the index is as similar; the index itself finds some that are not."""
+    """Whether a row in the index is as similar as the threshold asks."""
     return any(minhash.jaccard(minhashes[i]) >= threshold for i in near.query(minhash))
