@@ -27,6 +27,7 @@ from trait_lib.passages.prices import Plan, Price, estimate_tokens, make_plan, m
 KEY_VARIABLE = "OPENAI_API_KEY"
 FIRST_DELAY, LONGEST_DELAY = 0.5, 60.0  # seconds between tries
 LONGEST_PAUSE = 600.0  # seconds; a server that asks for a longer pause ends the run
+GATHER_SECONDS = 0.003  # a commit takes about as long; changes that arrive meanwhile share one
 FAILURES_IN_A_ROW = 20  # so many requests without a reply: the server is away
 RETRIED_STATUS = frozenset({408, 409, 425, 429})
 ADVICE = {
@@ -206,6 +207,7 @@ class _Writer:
 
     async def _flush(self) -> None:
         while self._waiting:
+            await asyncio.sleep(GATHER_SECONDS)
             batch, self._waiting = self._waiting, []
             try:
                 await asyncio.to_thread(self._ledger.apply, [change for change, _ in batch])
