@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import sys
 import threading
 import time
@@ -23,8 +24,12 @@ from typing import Any
 
 from trait_lib import records
 from trait_lib.evaluation.equivalence import equivalent
+from trait_lib.evaluation.expressions import LONGEST
 from trait_lib.evaluation.extraction import Found, choice_letter, extract
+from trait_lib.evaluation.notation import spelled
 from trait_lib.evaluation.symbolic import Judge
+from trait_lib.evaluation.units import without_units
+from trait_lib.evaluation.values import readable
 from trait_lib.evaluation.words import spoken_number
 
 SECONDS = 8.0  # that math-verify may take for one output, whatever it holds
@@ -66,8 +71,17 @@ def grade(
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}; it must be one of {', '.join(KINDS)}")
+    if kind == "number":
+        kind = _kind_of(_as_text(gold))
     with _turn:
         return _grade([_as_text(answer) for answer in (gold, *alternatives)], text, kind)
+
+
+def _kind_of(gold: str) -> str:
+    """number, or what a right answer is that is announced as one and is none: `3:30 p.m.`."""
+    if len(gold) > LONGEST or readable(without_units(spelled(gold))) is not None:
+        return "number"
+    return "text" if re.search(r"[a-zA-Z]{2}|[ap]\.m", gold) and "_" not in gold else "math"
 
 
 def _grade(golds: Sequence[str], text: str | None, kind: str | None) -> Grade:

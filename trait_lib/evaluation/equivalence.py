@@ -41,8 +41,10 @@ def equivalent(gold: str, answer: str, compare: Compare, kind: str | None = None
     """
     if squeezed(gold) == squeezed(answer):
         return True, "same text"
-    if max(len(gold), len(answer)) > LONGEST_FORM:
-        return _long_numbers(gold, answer)
+    if max(len(gold), len(answer)) > expressions.LONGEST:
+        verdict = _long_numbers(gold, answer)
+        if verdict[0] or max(len(gold), len(answer)) > LONGEST_FORM:
+            return verdict
     gold, answer = spelled(gold), spelled(answer)
     if squeezed(gold) == squeezed(answer):
         return bool(squeezed(gold)), "same text"
@@ -170,7 +172,7 @@ def is_label(left: str) -> bool:
         return all(is_label(part) for part in split(enclosed(left)[1], (",",)))
     if LABEL.fullmatch(left) and "\\frac" not in left and "\\sqrt" not in left:
         return True
-    return bool(re.search(r"[a-zA-Z]", left)) and not re.search(r"[\d\\^]", left)
+    return bool(re.match(r"[a-zA-Z]", left)) and not re.search(r"[\d\\^]", left)
 
 
 def sides(text: str) -> list[str]:
@@ -181,8 +183,7 @@ def sides(text: str) -> list[str]:
 
 def _unwrapped(gold: str, answer: str, compare: Compare) -> tuple[str, str]:
     """Take the names off: `x = 5` is 5, `x \\in S` is S, `3 + 4 = 7` is 7, `a \\approx b` is a."""
-    gold, answer = (re.split(r"\\approx", text)[0] or text for text in (gold, answer))
-    gold, answer = _after_in(gold), _after_in(answer)
+    gold, answer = (_after_in(_exact_side(text)) for text in (gold, answer))
     if re.search(r"[<>]|!=", gold + answer) or len(elements(answer)) > 1:
         return gold, answer
     left, right = sides(gold), sides(answer)
@@ -198,6 +199,12 @@ def _unwrapped(gold: str, answer: str, compare: Compare) -> tuple[str, str]:
         if constant or not _is_variable(left[0]):
             return left[1], answer
     return gold, answer
+
+
+def _exact_side(text: str) -> str:
+    r"""`\sqrt{2} \approx 1.414` states the root; `x \approx 1.414` states the decimal."""
+    parts = [trimmed(part) for part in text.split("\\approx")]
+    return next((part for part in parts if part and not is_label(part)), text)
 
 
 def _after_in(text: str) -> str:

@@ -20,7 +20,7 @@ from trait_lib.evaluation.values import readable
 from trait_lib.evaluation.words import leading_number, plain_words, spoken_number
 
 CUT = re.compile(
-    r"^[ \t]*(?:[#*_>]+[ \t]*)?(?:Q|(?i:question|problem))[ \t]*\d{0,4}[ \t]*:"
+    r"^[ \t]*(?:[#*_>]+[ \t]*)?(?:Q|(?i:question|problem))[ \t]*:"
     r"|^[ \t]*\#{2,4}[ \t]*Instruction"
     r"|</s>|<\|(?:endoftext|im_end|im_start|eot_id|end_of_text|end|eos)\|>|<eos>|<end_of_turn>",
     re.MULTILINE,
@@ -237,7 +237,7 @@ def affirmed(stretch: str) -> str:
     """`not 5 but 7` states 7; `not 5` states nothing."""
     if not re.match(r"\s*(?:not|never)\b", stretch):
         return stretch
-    parts = re.split(r"\b(?:but|rather|instead)\b", stretch, maxsplit=1)
+    parts = re.split(r"\b(?:but|rather|instead|it is|it's)\b", stretch, maxsplit=1)
     return parts[1] if len(parts) == 2 else ""
 
 
@@ -304,7 +304,7 @@ def _tidy(amount: str) -> str:
 
 JOINED = re.compile(
     r"\s*(?:,|;|&|-|(?:or|and|to|nor)\b|\\text\s*\{\s*(?:or|and|to)\s*\})\s*"
-    r"|[a-zA-Z$%\s]{0,30}?\b(?:or|and)\b\s*(?:maybe|perhaps|possibly)?\s*\W?\s*",
+    r"|\s+|[a-zA-Z$%\s(,]{0,30}?\b(?:or|and)\b\s*(?:maybe|perhaps|possibly)?\s*\W?\s*",
     re.IGNORECASE,
 )
 COMPOUND = re.compile(r"\s*(?!(?:of|in|for|per|at|from|on|with|by|every|out|to)\b)[a-zA-Z]+,?\s*")
@@ -334,7 +334,7 @@ def _amount(stretch: str, where: str) -> Found:
     begins = not re.search(r"[a-zA-Z]", plain[: numbers[0].start()])
     chosen = numbers[0] if begins else numbers[-1]
     rest = plain[chosen.end() :]
-    if re.match(r"\s?[a-zA-Z](?![a-zA-Z])|[a-zA-Z_^(]|\s*[*/^+]|\\", rest):
+    if re.match(r"\s?[a-zA-Z](?![a-zA-Z-])|[a-zA-Z_^(]|\s*[*/^+]|\\", rest):
         return Found(clean, where)  # `5x`, `5 m`, `5 + ...`: not a number by itself
     scale = re.match(r"\s*(hundred|thousand|million|billion)\b", rest)
     percent = "%" if rest.lstrip().startswith("%") else ""
@@ -377,7 +377,7 @@ def _first_letter(plain: str) -> str | None:
         re.DOTALL | re.IGNORECASE,
     )
     if head and _stands_alone(head[1], head["closed"], head["rest"]):
-        return SEVERAL if _another(head["rest"], head[1]) else head[1].upper()
+        return SEVERAL if _another(head) else head[1].upper()
     return _only(WRAPPED.findall(plain))
 
 
@@ -405,12 +405,13 @@ def _stands_alone(letter: str, closed: str | None, rest: str) -> bool:
     return True
 
 
-def _another(rest: str, letter: str) -> bool:
-    """Does a second letter follow: `A or B`, `A, B`, `A and C`?"""
+def _another(head: re.Match[str]) -> bool:
+    """Does a second letter follow: `A or B`, `A, B`, `(A) and (C)`, `A B`?"""
+    joined = r"(?:or\b|and\b|,|/|&|;)" if head["closed"] else r"(?:or\b|and\b|,|/|&|;|\s)"
     other = re.match(
-        r"[\s)\]}]*(?:or|and|,|/|&|;)\s*(?:option\s+)?[(\[{]?([A-J])(?![a-zA-Z'])", rest
+        rf"[\s)\]}}]*{joined}\s*(?:option\s+)?[(\[{{]?([A-J])(?![a-zA-Z'])", head["rest"]
     )
-    return bool(other) and other[1].upper() != letter.upper()
+    return bool(other) and other[1].upper() != head[1].upper()
 
 
 MARK = re.compile(
@@ -421,6 +422,12 @@ MARK = re.compile(
 
 
 SIDE_BY_SIDE = re.compile(rf"\b({LETTER})[)\]]?\s*(?:,|/|&|\b(?:or|and|nor)\b)[\s(]*([A-J])\b")
+
+
+NEGATED = re.compile(
+    r"\b(?:not|never|neither|wrong|incorrect|false|except|eliminate|unlikely)\b|n[' ]t\b",
+    re.IGNORECASE,
+)
 
 
 def _letter_in_prose(plain: str) -> str | None:
@@ -434,9 +441,12 @@ def _letter_in_prose(plain: str) -> str | None:
         return SEVERAL
     if len(set(marked)) <= 1 and len(plain) <= 40 and "\n" not in plain:
         letter = _first_letter(plain)
-        if letter is not None and not SIDE_BY_SIDE.search(plain):
+        clause = re.split(r"[,;]|because|since", plain, maxsplit=1)[0]
+        if letter is not None and not (SIDE_BY_SIDE.search(plain) or NEGATED.search(clause)):
             return letter
     for part in reversed(re.split(r"(?<=[a-z0-9)\]])[.!]\s+|\n", plain)):
+        if NEGATED.search(part):
+            continue
         if SIDE_BY_SIDE.search(part):
             return SEVERAL
         if marks := MARK.findall(part):

@@ -114,6 +114,8 @@ LATEX: list[tuple[re.Pattern[str], str]] = [
         (rf"\\(?:{TEXT_COMMANDS})(?![a-zA-Z])\s*", r"\\text"),
         (r"\\(?:cdot|times|ast|cdotp|bullet)(?![a-zA-Z])", "*"),
         (r"\\div(?![a-zA-Z])", "/"),
+        (r"\\lg(?![a-zA-Z])", r"\\log"),
+        (r"(?<![\\a-zA-Z])[Cc]\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"\\binom{\1}{\2}"),
         (r"\\(?:leqslant|leq|le)(?![a-zA-Z])", "<="),
         (r"\\(?:geqslant|geq|ge)(?![a-zA-Z])", ">="),
         (r"\\(?:neq|ne)(?![a-zA-Z])", "!="),
@@ -132,6 +134,7 @@ LATEX: list[tuple[re.Pattern[str], str]] = [
     ]
 ]
 DELIMITERS = re.compile(r"(?<!\\)(?:\\\\)*\\[()\[\]]")  # \( \) \[ \], but not the line break \\[
+EMPTY_TEXT = re.compile(r"\\text\s*\{\s*\}")
 CHOOSE = re.compile(r"\{\s*([^{}\\]+?)\s*\\choose\s*([^{}\\]+?)\s*\}")
 
 
@@ -149,7 +152,7 @@ def spelled(text: str) -> str:
     text = DELIMITERS.sub(lambda m: m[0][:-2], text)
     for pattern, replacement in LATEX:
         text = pattern.sub(replacement, text)
-    text = CURRENCY.sub("", text)
+    text = EMPTY_TEXT.sub("", CURRENCY.sub("", text))
     text = CHOOSE.sub(r"\\binom{\1}{\2}", text)
     return trimmed(text)
 
@@ -181,8 +184,8 @@ def _without_outer_braces(text: str) -> str:
 
 
 def squeezed(text: str) -> str:
-    """Without any white space: two answers that agree here are the same text."""
-    return re.sub(r"\s+", "", text)
+    """Without white space, but between digits: two answers that agree here are the same text."""
+    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", text.strip())
 
 
 OPENING = {"(": ")", "[": "]", "{": "}"}

@@ -17,6 +17,12 @@ UNITS = set(
     "w kw v a k c f pa kpa mol rad deg sq cu mph kmh kph rpm usd eur gbp cc gb mb tb px pt pts "
     "kwh wh ev cal kcal atm bar ohm dm nm um gal qt pc pcs nos rs cts cent cents".split()
 )
+NO_UNITS = set(  # words after a number that change it, or lead on
+    "and or to base x e i if squared cubed factorial half halves third thirds fourth fourths fifth "
+    "fifths sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths hundredths "
+    "thousandths times plus minus mod modulo root roots over divided trillion hundreds thousands "
+    "millions billions".split()
+) | set(SCALES)
 ONE_LETTER_UNITS = set("m g s h l L J N W V A K C F".split())
 BASES = {word: number for number, word in enumerate(SMALL) if number > 1} | {"binary": 2}
 
@@ -27,7 +33,11 @@ UNIT_WORD = re.compile(
     r"(?:\s*\^\s*\{?\s*-?\d\s*\}?)?(?:[\s/.-]+[a-zA-Z]{1,20}(?:\s*\^\s*\{?\s*\d\s*\}?)?\.?){0,6}$"
 )
 UNIT_POWER = re.compile(r"[a-zA-Z]\s*\}\s*\^\s*\{?\s*(-?\d)\s*\}?$")
-LEADING_WORD = re.compile(r"^(?:USD|EUR|GBP|US|Rs\.?|about|approximately|exactly|roughly)\s+", re.I)
+JOINED_UNITS = re.compile(r"(\\text\s*\{[^{}]*)\}\s*([/*])\s*\\text\s*\{")
+LEADING_WORD = re.compile(
+    r"^(?:\\text\s*\{\s*)?(?:USD|EUR|GBP|US|Rs\.?|about|approximately|exactly|roughly)(?:\s*\}|\s)\s*",
+    re.I,
+)
 
 
 def without_units(text: str) -> str:
@@ -36,6 +46,7 @@ def without_units(text: str) -> str:
     `5\text{ cm}^2`, `5 apples`, `5 km/h`, `72°`, `25%`: a unit stands after a complete amount. A
     letter that touches its number (`5x`) is none.
     """
+    text = JOINED_UNITS.sub(r"\1\2", text)
     before = None
     while text != before:
         before = text
@@ -58,14 +69,14 @@ def _is_unit_text(words: str, amount: str) -> bool:
     amount = amount.strip()
     first = (re.findall(r"[a-zA-Z]+", words) or [""])[0].lower()
     complete = bool(re.search(r"[\d)}\]%°a-zA-Z]$", amount))
-    return complete and first not in {"and", "or", "to", "base", "if", *SCALES}
+    return complete and first not in NO_UNITS
 
 
 def _is_unit(match: re.Match[str], text: str) -> bool:
     """Is the run of letters after an amount a unit, and no variable, function or connective?"""
     first = match[1]
     amount = text[: match.start(1)]
-    if first.lower() in {"and", "or", "to", "base", "x", "e", "i", "if", *SCALES}:
+    if first.lower() in NO_UNITS:
         return False
     if first in expressions.NAMES or re.search(r"[+*/^_=-]\s*$", amount.rstrip()):
         return bool(re.search(r"\d\s*/\s*$", amount)) and len(first) > 1
@@ -81,7 +92,7 @@ def _is_unit(match: re.Match[str], text: str) -> bool:
 
 BASE = re.compile(
     r"\(?\s*([0-9A-Za-z][0-9A-Za-z,\s]*?)\s*\)?\s*"
-    r"(?:_\s*\{?\s*(?:base\s*)?(\d+|[a-z]+)\s*\}?|\(?\s*(?:in\s+)?base[\s-]*(\d+|[a-z]+)\s*\)?)"
+    r"(?:_\s*\{?\s*\(?\s*(?:base\s*)?(\d+|[a-z]+)\s*\)?\s*\}?|\(?\s*(?:in\s+)?base[\s-]*(\d+|[a-z]+)\s*\)?)"
 )
 
 

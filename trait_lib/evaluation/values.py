@@ -163,7 +163,11 @@ def is_rounding(gold: str, answer: str, first: Fraction, second: Fraction) -> bo
         long = expressions.decimals(texts[whole])
         if short is None:
             continue
-        if short[2] >= 12 and abs(first - second) <= abs(first) * Fraction(1, 10**12):
+        if (
+            short[1] >= 10
+            and short[2] >= 12
+            and abs(first - second) <= abs(first) * Fraction(1, 10**12)
+        ):
             return True
         endless = long[1] >= 9 if long else not expressions.terminates(values[whole])
         precise = short[1] >= 3 and short[2] >= 3 and (not long or long[1] > short[1])

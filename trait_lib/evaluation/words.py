@@ -28,8 +28,8 @@ def plain_words(text: str) -> list[str]:
     text = TEXT_GROUP.sub(r" \1 ", text)
     text = re.sub(r"\\(?:left|right)|[$\\{}()\[\]\"'`*_~]", " ", text).lower()
     text = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m", text)
-    words = re.findall(r"[^\W_]+(?:[.:/][^\W_]+)*|[^\w\s.,;:!?]", text.replace("-", " - "))
-    words = [word for word in words if word != "-"] if not text.strip().startswith("-") else words
+    text = re.sub(r"(?<=[^\W\d])-(?=[^\W\d])", " ", text)  # a hyphen parts words, a minus stays
+    words = re.findall(r"[^\W_]+(?:[.:/][^\W_]+)*|[^\w\s.,;:!?]", text)
     return words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words
 
 
