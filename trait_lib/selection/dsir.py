@@ -27,6 +27,7 @@ BUCKETS = 10_000
 SMOOTHING = 1e-8
 FIT_GRAMS = 100_000 * BUCKETS  # the published fit stops after this many grams
 BATCH = 4000
+BATCH_CHARACTERS = 8_000_000
 CACHE_GRAMS = 4_000_000  # the cache starts afresh beyond this, so memory stays bounded
 TOKEN = re.compile(r"\w+|[^\w\s]+")  # NLTK's WordPunctTokenizer
 
@@ -101,9 +102,16 @@ class Hasher:
 
 
 def batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Lists of at most `BATCH` texts."""
-    iterator = iter(texts)
-    while batch := list(islice(iterator, BATCH)):
+    """Lists of at most `BATCH` texts, closed early once they hold `BATCH_CHARACTERS`."""
+    batch: list[str] = []
+    characters = 0
+    for text in texts:
+        batch.append(text)
+        characters += len(text)
+        if len(batch) >= BATCH or characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
         yield batch
 
 
