@@ -73,8 +73,8 @@ def html(args: Arguments) -> None:
     for stage in run.STAGES:
         values = values_of(stage, args)
         if chain.notebook_of_run(stage, values).exists():
-            print(run.show(render.write_page(stage, values)))
-    print(run.show(render.write_index(values)))
+            print(run.on_this_machine(render.write_page(stage, values)))
+    print(run.on_this_machine(render.write_index(values)))
 
 
 def report(args: Arguments) -> None:
@@ -89,7 +89,7 @@ def publish(args: Arguments) -> None:
     from trait_lib import publish as publisher
 
     changed = publisher.publish({stage: values_of(stage, args) for stage in run.STAGES})
-    print("changed:", ", ".join(run.show(path) for path in changed) or "no notebook")
+    print("changed:", ", ".join(run.on_this_machine(path) for path in changed) or "no notebook")
 
 
 COMMANDS = {f.__name__: f for f in (check, begin, end, fail, html, report, publish)}

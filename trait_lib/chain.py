@@ -56,10 +56,10 @@ def resolve(stage: str, file: Path, given: Mapping[str, Any]) -> Values:
     if not file.exists():
         tiers = sorted(f.parent.name for f in file.parents[1].glob(f"*/{file.name}"))
         raise params.ParameterError(
-            f"{run.show(file)}: no such file; {stage} has parameters for: {', '.join(tiers)}"
+            f"{run.on_this_machine(file)}: no such file; {stage} has parameters for: {', '.join(tiers)}"
         )
     from_file = params.read_file(file)
-    params.validate(from_file, known, run.show(file))
+    params.validate(from_file, known, run.on_this_machine(file))
     given = {name: value for name, value in given.items() if name in known}
     params.validate(given, known, stage)
     defaults = {name: parameter.default for name, parameter in known.items()}
@@ -283,7 +283,7 @@ def fail(stage: str, values: Values) -> str:
     cell, what = error_of(kept)
     return (
         f"{stage} failed{cell}:\n\n{_indent(what or _last_lines(log))}\n\n"
-        f"Kept, with every output up to the error: {run.show(kept)}"
+        f"Kept, with every output up to the error: {run.on_this_machine(kept)}"
     )
 
 

@@ -37,7 +37,7 @@ def of_run(values: Mapping[str, Any]) -> str:
             "",
             *summary.get("notes", []),
             f"cost: {seconds:.0f} s, peak memory of a process {memory:.1f} GiB",
-            f"this comparison: {run.show(page)}",
-            f"all notebooks, rendered: {run.show(start)}",
+            f"this comparison: {run.on_this_machine(page)}",
+            f"all notebooks, rendered: {run.on_this_machine(start)}",
         ]
     )

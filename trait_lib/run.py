@@ -59,6 +59,12 @@ def show(path: str | Path) -> str:
     return str(path)
 
 
+def on_this_machine(path: str | Path) -> str:
+    """A path to be opened from the terminal: relative to the repository when it is inside it."""
+    path = Path(path).resolve()
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
 def stage_dir(name: str, params: Mapping[str, Any]) -> Path:
     """The folder of stage `name` for the domain, tier, arm and seed in `params`."""
     arm = "data" if name in SHARED_STAGES else params["arm"]
