@@ -55,8 +55,9 @@ def resolve(stage: str, file: Path, given: Mapping[str, Any]) -> Values:
     known = params.declared(stage)
     if not file.exists():
         tiers = sorted(f.parent.name for f in file.parents[1].glob(f"*/{file.name}"))
+        where = run.on_this_machine(file)
         raise params.ParameterError(
-            f"{run.on_this_machine(file)}: no such file; {stage} has parameters for: {', '.join(tiers)}"
+            f"{where}: no such file; {stage} has parameters for: {', '.join(tiers)}"
         )
     from_file = params.read_file(file)
     params.validate(from_file, known, run.on_this_machine(file))
