@@ -268,6 +268,12 @@ def test_an_unknown_task_lists_the_known_ones():
         load_task("gsm9k", "math")
 
 
+def test_a_task_file_is_given_by_name_or_by_a_path_from_the_repository(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    by_path = load_task("params/math/tasks/gsm8k.yaml")
+    assert by_path == load_task("gsm8k", "math") == load_task(by_path.path)
+
+
 def test_labels_must_be_0_or_1(folder):
     records.write_rows(folder / "test.jsonl", [{"query": "b", "title": "c", "label": 3}])
     (folder / "pairs.yaml").write_text(yaml.safe_dump(RELEVANCE))

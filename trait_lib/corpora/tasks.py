@@ -74,15 +74,16 @@ def task_files(domain: str) -> list[Path]:
 
 
 def load_task(path: str | Path, domain: str = "") -> Task:
-    """Read a task file, given by its path or, with `domain`, by its name.
+    """Read a task file, given by its name in the domain's folder, or by a path ending in `.yaml`.
+
+    A relative path starts at the repository's top folder.
 
     Raises:
         ParameterError: no such file (the message lists what there is), an unknown or missing
             entry, an unknown kind, form or split.
     """
-    path = Path(path)
-    if domain and path.suffix != ".yaml":
-        path = ROOT / "params" / domain / "tasks" / f"{path}.yaml"
+    is_name = not str(path).endswith(".yaml")
+    path = ROOT / "params" / domain / "tasks" / f"{path}.yaml" if is_name else ROOT / path
     if not path.is_file():
         known = ", ".join(file.stem for file in sorted(path.parent.glob("*.yaml"))) or "none"
         raise ParameterError(f"no task file {path}; tasks in that folder: {known}")
