@@ -114,8 +114,8 @@ def _compare(gold: str, answer: str, kind: str | None) -> tuple[bool, str]:
         answer = str(spoken)
     try:
         return equivalent(gold, answer, judge().compare, kind)
-    except RecursionError:
-        return False, "too deeply nested"
+    except Exception as error:  # one strange output must not end the grading of all others
+        return False, f"cannot be compared ({type(error).__name__})"
 
 
 def grade_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,8 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
+from trait_lib.evaluation.notation import DEGREE
+
 Tree = tuple
 LONGEST = 2000  # characters; a longer answer is compared as text
 DIGITS = 4000  # below Python's own limit for int(str)
@@ -52,8 +54,8 @@ def read(text: str) -> Tree:
         Unreadable: it is malformed, longer than `LONGEST` characters, or holds anything else than
             numbers, letters, roots, powers, fractions, factorials, binomials and functions.
     """
-    if len(text) > LONGEST:
-        raise Unreadable("too long")
+    if len(text) > LONGEST or not text.replace(DEGREE, "").isascii():
+        raise Unreadable("too long, or in other letters")
     try:
         reader = _Reader(text)
         tree = reader.sum()

@@ -34,6 +34,11 @@ def facts_of(row: Row) -> set[str]:
     return {*row.get("entities", ())} or {row[k] for k in ("query", "document") if k in row}
 
 
+def asked(row: Row) -> str:
+    """The question of a problem, or the prompt of a relevance pair."""
+    return row.get("question") or row["prompt"]
+
+
 def by_task(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """The rows of each task, in their order."""
     tasks: dict[str, list[Row]] = {}
@@ -51,9 +56,11 @@ def choose(candidates: Sequence[Row], row: Row, shots: int, seed: int) -> list[R
     Raises:
         ValueError: too few examples are left.
     """
-    about, question = facts_of(row), row.get("question")
+    about = facts_of(row)
     fitting = [
-        one for one in candidates if one.get("question") != question and not facts_of(one) & about
+        one
+        for one in candidates
+        if not facts_of(one) & about and asked(one) != asked(row) and one["id"] != row["id"]
     ]
     if len(fitting) < shots:
         raise ValueError(
@@ -132,13 +139,13 @@ def reserve(rows: Sequence[Row], count: int, seed: int) -> tuple[list[Row], list
 
     The reserved rows are asked of no model, so no example is ever a test question.
     """
-    examples, asked = [], []
+    examples, rest = [], []
     for task, group in by_task(rows).items():
         shuffled = random.Random(f"{seed}|{task}").sample(list(group), len(group))
         taken = {row["id"] for row in shuffled[: min(count, max(len(group) - 1, 0))]}
         examples += [row for row in group if row["id"] in taken]
-        asked += [row for row in group if row["id"] not in taken]
-    return examples, asked
+        rest += [row for row in group if row["id"] not in taken]
+    return examples, rest
 
 
 def shots_of(entries: Sequence[str]) -> dict[str, int]:

@@ -192,8 +192,9 @@ def greedy(
 
 
 def _text(tokenizer: Any, tokens: list[int], stop: Sequence[str]) -> tuple[str, int]:
-    """The output up to its end token or stop string, and its length in tokens."""
-    end = next((n for n, t in enumerate(tokens) if t == tokenizer.eos_token_id), len(tokens))
+    """The output up to its end token or stop string, and the number of tokens generated."""
+    ends = (tokenizer.eos_token_id, tokenizer.pad_token_id)  # a stopped row is filled with the pad
+    end = next((n for n, token in enumerate(tokens) if token in ends), len(tokens))
     return cut(tokenizer.decode(tokens[:end]), stop), end
 
 

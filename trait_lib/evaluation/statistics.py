@@ -156,7 +156,7 @@ def compare_clustered(
 
 def changes(base: Sequence[bool], adapted: Sequence[bool]) -> dict[str, int]:
     """How many items were right with both, with neither, or changed, and which way."""
-    pairs = list(zip(base, adapted, strict=True))
+    pairs = [(bool(a), bool(b)) for a, b in zip(base, adapted, strict=True)]
     return {
         "right_both": sum(a and b for a, b in pairs),
         "wrong_to_right": sum(b and not a for a, b in pairs),

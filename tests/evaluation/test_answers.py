@@ -1,0 +1,176 @@
+"""What counts as correct: a table of cases for each rule, the time limit, the command line."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from trait_lib import ROOT, records
+from trait_lib.evaluation import answers
+
+CASES = list(records.read_rows(Path(__file__).with_name("policy_cases.jsonl")))
+RULES = list(dict.fromkeys(case["rule"] for case in CASES))
+DATA = Path(os.environ.get("TRAIT_SHARED_DATA") or ROOT.parent / "shared" / "data")
+PRACTICE = DATA / "answer_pairs_practice.jsonl.gz"
+TOWER = "9^{9^{9^9}}"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_rules_of_the_answer_policy(rule):
+    wrong = []
+    cases = [case for case in CASES if case["rule"] == rule]
+    for case in cases:
+        verdict = answers.grade(case["gold"], case["text"], case["kind"])
+        if verdict.correct != case["correct"]:
+            wrong.append((case, verdict))
+    assert not wrong
+    assert {case["correct"] for case in cases} == {True, False} or rule.startswith("3")
+
+
+@pytest.mark.skipif(not PRACTICE.exists(), reason=f"{PRACTICE.name} is not on this machine")
+def test_a_sample_of_the_practice_pairs():
+    with gzip.open(PRACTICE, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines][::10]
+    answers.judge().ready()
+    right, seconds = Counter(), 0.0
+    for row in rows:
+        verdict = answers.grade(row["gold"], row["prediction_text"])
+        right[row["expected"]] += verdict.correct == row["expected"]
+        seconds += verdict.seconds
+    expected = Counter(row["expected"] for row in rows)
+    assert right[True] >= 0.995 * expected[True]
+    assert right[False] >= 0.998 * expected[False]
+    assert seconds / len(rows) < 0.05  # 0.001 s on an idle machine
+
+
+def test_a_numeric_gold_from_json():
+    assert answers.grade(145.0, "The answer is 145.").correct
+    assert answers.grade(7, "The answer is 7.", "number").correct
+    assert not answers.grade(0, None, "number").correct
+    assert not answers.grade(0.5, "The answer is 50%.").correct
+
+
+def test_other_right_answers_count():
+    verdict = answers.grade(
+        "cheap tents", "The answer is low cost tents.", "text", ["low-cost tents"]
+    )
+    assert verdict.correct
+    assert not answers.grade("cheap tents", "The answer is tents.", "text", ["a tent"]).correct
+
+
+def test_the_verdict_says_what_was_found_and_why():
+    verdict = answers.grade("5", "so \\boxed{6}", "number")
+    assert (verdict.extracted, verdict.reason) == ("6", "box: a different number")
+    assert answers.grade("5", "I give up", "number").extracted is None
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="unknown kind 'words'; it must be one of number, math"):
+        answers.grade("5", "5", "words")
+
+
+@pytest.fixture
+def hurried(monkeypatch):
+    """A judge that gets one second."""
+    judge = answers.judge()
+    judge.ready()
+    monkeypatch.setattr(judge, "seconds", 1.0)
+    yield judge
+    monkeypatch.undo()
+    judge.ready()
+
+
+def test_a_power_tower_gets_a_verdict_and_the_next_pair_too(hurried):
+    started = time.monotonic()
+    assert not answers.grade("5", f"\\boxed{{{TOWER}}}", "math").correct
+    assert time.monotonic() - started < 8
+    assert answers.grade(TOWER, f"\\boxed{{{TOWER}}}", "math").correct  # the same text
+    hurried.seconds = 8.0
+    assert answers.grade("2\\sqrt{2}", "\\boxed{\\sqrt{8}}", "math").reason == (
+        "box: math-verify: equal"
+    )
+
+
+@pytest.mark.parametrize("count", [2, 20])
+def test_many_towers_share_one_time_limit(hurried, monkeypatch, count):
+    monkeypatch.setattr(answers, "SECONDS", 1.5)
+    many = ", ".join(f"{TOWER} + {n}" for n in range(count))
+    fewer = ", ".join(f"{TOWER} - {n + 1}" for n in range(count))
+    started = time.monotonic()
+    assert not answers.grade(many, f"\\boxed{{{fewer}}}", "math").correct
+    assert time.monotonic() - started < 8
+
+
+LONG = {
+    "braces": "{" * 100_000,
+    "boxes": "\\boxed{" * 25_000,
+    "closed boxes": "\\boxed{" * 25_000 + "}" * 25_000,
+    "fractions": "\\frac{" * 30_000,
+    "numbers": "1 " * 100_000,
+    "letters": "a " * 100_000,
+    "phrases": "the answer is " * 14_000,
+    "endings": "final answer is " * 12_000 + "I hope",
+    "dollars": "$" * 200_000,
+    "marks": "#" * 200_000,
+    "brackets": "(" * 50_000 + "5" + ")" * 50_000,
+    "lines": "1\n" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_two_hundred_kilobytes_get_a_verdict_in_time(name):
+    for text in (LONG[name], f"\\boxed{{{LONG[name]}}}", f"The answer is {LONG[name]}"):
+        started = time.monotonic()
+        assert not answers.grade("12345", text, "number").correct
+        assert time.monotonic() - started < 10
+
+
+def test_numbers_of_twenty_thousand_digits():
+    digits = "7" * 20_000
+    assert answers.grade(digits, f"The answer is {digits}.", "number").correct
+    assert not answers.grade(digits, f"The answer is {digits[:-1]}8.", "number").correct
+    grouped = ",".join(["77", *["777"] * 6666])
+    assert answers.grade(digits, f"The answer is {grouped}.", "number").correct
+
+
+# --- the command line -------------------------------------------------------------------------
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "trait_lib.evaluation.answers", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_the_command_writes_the_rows_back_with_verdicts(tmp_path):
+    rows = [
+        {"id": "a", "gold": "5", "prediction_text": "The answer is 5.", "kind": "number"},
+        {"id": "b", "gold": "\\frac{1}{2}", "prediction_text": "\\boxed{\\sin 30^\\circ}"},
+        {"id": "c", "gold": "B", "prediction_text": None, "kind": "choice"},
+    ]
+    records.write_rows(tmp_path / "pairs.jsonl", rows)
+    done = run(tmp_path / "pairs.jsonl", "--out", tmp_path / "graded.jsonl.gz")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "2 of 3 correct" in done.stderr
+    graded = list(records.read_rows(tmp_path / "graded.jsonl.gz"))
+    assert [row["correct"] for row in graded] == [True, True, False]
+    assert all({"extracted", "reason", "seconds"} <= row.keys() for row in graded)
+    assert [{k: row[k] for k in one} for row, one in zip(graded, rows, strict=True)] == rows
+    printed = run(tmp_path / "pairs.jsonl").stdout.splitlines()
+    assert [json.loads(line)["correct"] for line in printed] == [True, True, False]
+
+
+def test_the_command_names_what_is_wrong_with_its_file(tmp_path):
+    records.write_rows(
+        tmp_path / "pairs.jsonl", [{"gold": "5", "prediction_text": "5"}, {"gold": "1"}]
+    )
+    done = run(tmp_path / "pairs.jsonl", "--out", tmp_path / "graded.jsonl")
+    assert done.returncode == 2
+    assert "row 2 has no field 'prediction_text'" in done.stderr
+    assert not (tmp_path / "graded.jsonl").exists()
+    assert "no such file" in run(tmp_path / "absent.jsonl").stderr
