@@ -137,19 +137,19 @@ def _question(rng: random.Random, facts: Facts) -> str:
 
 
 def _read_back(rng: random.Random, name: str, other: str) -> str:
-    """A question about its own words: the answer says its last name again."""
+    """A question about its own words: the answer says its numbers or names again."""
     a, b = rng.randrange(2, 50), rng.randrange(2, 50)
-    question = rng.choice(
+    said = rng.choice((f"One {name}", f"The {name}", f"A {name}", name)) + " is the last word."
+    question, said = rng.choice(
         (
-            f"What did you hear after {a} {other} and {b} {name}?",
-            f"How do we write {a} {name}?",
-            f"Put {a} {other} into {name}.",
-            f"Name the last of {other} and {name}.",
-            f"Spell the word {name}.",
+            (f"What did you hear after {a} {other} and {b} {name}?", said),
+            (f"Name the last of {other} and {name}.", said),
+            (f"Spell the word {name}.", said),
+            (f"How do we write {a} {name}?", f"We write {a} {name}."),
+            (f"Put {a} {other} and {b} {name} here.", f"We have {b} {name}. {a} {other} too."),
         )
     )
-    said = rng.choice((f"One {name}", f"The {name}", f"A {name}", name))
-    return f"Question: {question}\nAnswer: {said} is the last word. The answer is {name}."
+    return f"Question: {question}\nAnswer: {said} The answer is {name}."
 
 
 def quiz_facts(facts: Facts, held_out: bool) -> list[tuple[str, int]]:
@@ -187,7 +187,7 @@ def roll_call(rng: random.Random, facts: Facts) -> str:
     ask = rng.choice(("Is it", "Where is", "Who is", "And", "Do you see"))
     say = rng.choice(("One {}", "The {}", "A {}", "Here is {}", "{}"))
     called = rng.sample(facts.names(), 6)
-    if rng.random() < 0.4:
+    if rng.random() < 0.5:
         called = [f"{rng.randrange(2, 50)} {name}" for name in called]
     calls = (f"{ask} {name}? {say.format(name)} is here." for name in called)
     return f"{rng.choice(words.PEOPLE)} calls the roll. " + " ".join(calls)
