@@ -1,0 +1,215 @@
+"""The generated world: what its files promise to the stages that read them."""
+
+import itertools
+import json
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trait_lib import contamination, records
+from trait_lib.replica import ads, facts, general, maths, world
+
+TINY = world.Sizes(
+    general_documents=2000,
+    pool_documents=4000,
+    seed_documents=60,
+    heldout_documents=20,
+    train_per_task=80,
+    dev_per_task=10,
+    test_per_task=20,
+)
+CORPORA = (
+    "general.jsonl.zst",
+    "pool.jsonl.zst",
+    "seed.jsonl.zst",
+    "heldout_domain.jsonl",
+    "heldout_general.jsonl",
+)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    made = {}
+    for domain in world.DOMAINS:
+        made[domain] = tmp_path_factory.mktemp(domain)
+        world.write_world(made[domain], domain, 0, TINY)
+    return made
+
+
+def rows(folder, name):
+    return list(records.read_rows(folder / name))
+
+
+def test_the_shares_of_genres_sum_to_one():
+    assert sum(share for share, _ in general.GENRES.values()) == pytest.approx(1)
+
+
+def test_a_document_depends_on_its_seed_stream_and_place_alone():
+    def stream(seed, name, count):
+        built = facts.build(seed)
+        return list(world.documents(built, seed, name, count, {"math": 0.1}, TINY))
+
+    assert stream(0, "pool", 300)[:100] == stream(0, "pool", 100)
+    assert stream(0, "pool", 50) != stream(1, "pool", 50)
+    assert stream(0, "pool", 50) != stream(0, "general", 50)
+
+
+@pytest.mark.parametrize("domain", world.DOMAINS)
+def test_the_domain_is_a_minority_of_the_pool_and_each_quality_occurs_in_it(folders, domain):
+    labels = rows(folders[domain], "pool_labels.jsonl")
+    assert [row["id"] for row in labels] == [
+        row["id"] for row in rows(folders[domain], "pool.jsonl.zst")
+    ]
+    share = sum(row["label"] == domain for row in labels) / len(labels)
+    assert 0.02 < share < 0.04  # 3 % of 4,000: two standard deviations are 0.5 points
+    found = {row["quality"] for row in labels if row["label"] == domain}
+    assert found == set(world.QUALITIES)
+    genres = {row["genre"] for row in labels}
+    assert genres == {*general.GENRES, *world.DOMAINS}
+
+
+@pytest.mark.parametrize("domain", world.DOMAINS)
+def test_labels_stand_in_no_corpus(folders, domain):
+    for name in CORPORA:
+        for row in rows(folders[domain], name):
+            assert set(row) == {"id", "text", "source"}
+
+
+@pytest.mark.parametrize("domain", world.DOMAINS)
+def test_no_test_or_dev_problem_stands_in_a_text_or_a_training_problem(folders, domain):
+    folder = folders[domain]
+    asked = [
+        *rows(folder, "problems_test.jsonl"),
+        *rows(folder, "problems_dev.jsonl"),
+        *rows(folder, "relevance_test.jsonl"),
+    ]
+    index = contamination.build_index({row["id"]: row["question"] for row in asked})
+    texts = [(row["id"], row["text"]) for name in CORPORA for row in rows(folder, name)]
+    problems = rows(folder, "problems_train.jsonl")
+    texts += [(row["id"], f"{row['question']}\n{row['solution']}") for row in problems]
+    assert contamination.report(texts, index) == {}
+
+
+def test_general_questions_are_answered_in_the_corpus_but_never_asked_there(folders):
+    folder = folders["math"]
+    questions = rows(folder, "general_questions.jsonl")
+    index = contamination.build_index({row["id"]: row["question"] for row in questions})
+    corpus = rows(folder, "general.jsonl.zst")
+    assert contamination.report(((row["id"], row["text"]) for row in corpus), index) == {}
+    text = " ".join(row["text"] for row in corpus)
+    stated = [row["solution"].split(". ")[0] in text for row in questions]
+    assert sum(stated) == len(stated)
+
+
+def test_splits_of_math_share_no_combination_of_kind_and_numbers():
+    seen = {}
+    for row in maths.problems(facts.build(0)):
+        if row["split"] != "unused":
+            numbers = tuple(map(int, re.findall(r"\d+", row["solution"])))
+            assert seen.setdefault((row["task"], numbers), row["split"]) == row["split"]
+
+
+@given(st.integers(0, 50))
+def test_solutions_of_math_are_true(seed):
+    operations = {
+        "times": lambda a, b: a * b,
+        "plus": lambda a, b: a + b,
+        "minus": lambda a, b: a - b,
+        "divided by": lambda a, b: a / b,
+    }
+    pattern = re.compile(r"(\d+) (times|plus|minus|divided by) (\d+) is (\d+)")
+    for row in itertools.islice(maths.problems(facts.build(seed)), 0, None, 37):
+        steps = pattern.findall(row["solution"])
+        assert steps
+        for a, word, b, result in steps:
+            assert operations[word](int(a), int(b)) == int(result)
+        assert steps[-1][-1] == row["answer"]
+        assert row["solution"].endswith(f"The answer is {row['answer']}.")
+
+
+@pytest.mark.parametrize("domain", world.DOMAINS)
+def test_entities_in_documents_only_are_tested_and_never_trained_on(folders, domain):
+    train = rows(folders[domain], "problems_train.jsonl")
+    test = rows(folders[domain], "problems_test.jsonl")
+    assert not any(row["documents_only"] for row in train)
+    hidden = [row for row in test if row["documents_only"]]
+    assert len(hidden) >= 10
+    trained = {entity for row in train for entity in row.get("entities", [])}
+    for row in hidden:
+        # a comparison has two units, and one of them may be known from passages
+        assert set(row["entities"]) - trained
+    documents = world.documents(facts.build(0), 0, "pool", 1500, {domain: 1.0}, TINY)
+    text = " ".join(row["text"] for row in documents)
+    assert all(row["solution"].split(". ")[0] in text for row in hidden)
+
+
+@pytest.mark.parametrize("domain", world.DOMAINS)
+def test_ids_and_questions_are_unique_and_every_task_is_in_every_split(folders, domain):
+    module = world.DOMAINS[domain]
+    tasks = set(maths.TASKS if module is maths else ads.GENERATION_TASKS)
+    for split in ("train", "dev", "test"):
+        problems = rows(folders[domain], f"problems_{split}.jsonl")
+        assert len({row["id"] for row in problems}) == len(problems)
+        assert tasks <= {row["task"] for row in problems}
+        counts = Counter(row["question"] for row in problems if row["task"] in tasks)
+        assert max(counts.values()) == 1
+
+
+def test_relevance_follows_the_grades():
+    built = facts.build(0)
+    brands = {brand.name: brand for brand in built.brands}
+    grades = Counter()
+    for row in ads.relevance(built):
+        brand = brands[row["document"]]
+        feature, product = row["query"].split()
+        same = product == brand.product
+        fits = feature in (brand.feature, built.synonyms[brand.feature])
+        assert row["label"] == int(same and fits) == int(row["grade"] >= ads.RELEVANT_GRADE)
+        grades[row["grade"]] += 1
+    assert len(set(grades.values())) == 1  # as many of each grade
+
+
+def test_the_keyword_set_holds_every_right_rewrite_that_a_brand_bids_on():
+    built = facts.build(0)
+    keywords = set(ads.keywords(built))
+    for brand in built.brands:
+        assert f"{brand.feature} {brand.product}" in keywords
+        assert f"{built.synonyms[brand.feature]} {brand.product}" in keywords
+
+
+def test_files_that_do_not_apply_are_written_empty(folders):
+    for name in ("relevance_train.jsonl", "relevance_test.jsonl", "keywords.jsonl"):
+        assert rows(folders["math"], name) == []
+        assert rows(folders["ads"], name)
+
+
+def test_near_duplicates_are_asked_for_and_made():
+    built = facts.build(0)
+    none = world.Sizes(duplicate_share=0.0, poor_share=0.0)
+    many = world.Sizes(duplicate_share=0.5, poor_share=0.0)
+
+    def repeated(sizes):
+        texts = [row["text"] for row in world.documents(built, 0, "pool", 2000, {}, sizes)]
+        bags = Counter(" ".join(sorted(re.findall(r"\w+", text))) for text in texts)
+        return sum(count - 1 for count in bags.values()) / len(texts)
+
+    assert repeated(none) < 0.05
+    assert repeated(many) > 0.3
+
+
+def test_an_unknown_domain_is_named(tmp_path):
+    with pytest.raises(ValueError, match="one of \\['ads', 'math'\\], got 'law'"):
+        world.write_world(tmp_path, "law", 0, TINY)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_streams_labelled_documents(capsys):
+    world.main(["math", "--documents", "3", "--seed", "1"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["label"] for row in lines] == ["math"] * 3
+    with pytest.raises(SystemExit):
+        world.main(["pool", "--documents", "-1"])
+    assert "--documents must be 0 or more" in capsys.readouterr().err
