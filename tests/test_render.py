@@ -83,6 +83,17 @@ def test_a_page_has_no_script_and_loads_nothing():
     assert "ansi-red-fg" in page
 
 
+def test_pieces_of_a_stream_are_joined():
+    def out(text, name="stdout"):
+        return nbformat.v4.new_output("stream", name=name, text=text)
+
+    pieces = [out("a\n"), out("b"), out("!", "stderr"), output({"text/plain": "x"}), out("c")]
+    merged = render.merge_streams(pieces)
+    assert [piece.get("text") for piece in merged] == ["a\nb", "!", None, "c"]
+    assert pieces[0].text == "a\n"  # those given stay as they are
+    assert Tags(render.page(notebook(code(out("a\n"), out("b"))))).all("pre")[1:] == [{}]
+
+
 def test_html_outputs_keep_their_look_and_lose_what_acts_or_loads():
     kept = '<b style="color: red;">a</b><br><table><tbody><tr><td colspan="2">1</td></tr></tbody></table>'
     assert render.plain_html(kept) == kept

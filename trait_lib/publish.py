@@ -19,6 +19,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from trait_lib import ROOT, chain, params, records, run
+from trait_lib.render import merge_streams
 
 FIGURES = ROOT / "figures"
 METADATA = {
@@ -46,7 +47,7 @@ def with_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
     ]
     for number, (cell, ran) in enumerate(zip(mine, theirs, strict=True), start=1):
         cell.execution_count = number
-        cell.outputs = [_clean(output, number) for output in ran.outputs]
+        cell.outputs = [_clean(output, number) for output in merge_streams(ran.outputs)]
     for cell in merged.cells:
         tags = cell.metadata.get("tags")
         cell.metadata = NotebookNode({"tags": tags} if tags else {})
@@ -55,7 +56,6 @@ def with_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
 
 
 def _clean(output: NotebookNode, number: int) -> NotebookNode:
-    output = deepcopy(output)
     if "execution_count" in output:
         output.execution_count = number
     output.get("metadata", {}).pop("papermill", None)

@@ -12,6 +12,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,24 @@ def title_of(notebook: NotebookNode) -> str:
     return "Notebook"
 
 
+def merge_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
+    """Join pieces of one stream that follow each other: the kernel cuts them by the clock."""
+    merged: list[NotebookNode] = []
+    for output in map(deepcopy, outputs):
+        last = merged[-1] if merged else {}
+        if output.get("name") and output.get("name") == last.get("name"):
+            last.text += output.text
+        else:
+            merged.append(output)
+    return merged
+
+
 def page(notebook: NotebookNode, links: Sequence[Link] = ()) -> str:
     """An executed notebook as one HTML page."""
+    notebook = deepcopy(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = merge_streams(cell.outputs)
     exporter = HTMLExporter(template_name="trait", extra_template_basedirs=[str(TEMPLATES)])
     exporter.register_filter("markdown2html", markdown)
     exporter.register_filter("plain_html", plain_html)
