@@ -33,7 +33,7 @@ class Sizes:
     """How much of everything to make; counts are documents or problems."""
 
     general_documents: int = 44_000
-    pool_documents: int = 40_000
+    pool_documents: int = 80_000
     seed_documents: int = 400
     heldout_documents: int = 200
     train_per_task: int = 400
@@ -178,11 +178,13 @@ def general_questions(world: Facts) -> list[Row]:
     return rows
 
 
-def relevance(world: Facts, domain: str, split: str) -> list[Row]:
-    """Relevance rows of one split; empty outside ads."""
+def relevance(world: Facts, domain: str, split: str, per_task: int | None = None) -> list[Row]:
+    """Relevance rows of one split, at most `per_task` of a task; empty outside ads."""
     if domain != "ads":
         return []
     rows = [row for row in ads.relevance(world) if row["split"] == split]
+    of_task = [[row for row in rows if row["task"] == task] for task in ads.RELEVANCE_TASKS]
+    rows = [row for task in of_task for row in task[:per_task]]
     return [row | {"id": f"relevance-{split}-{n}"} for n, row in enumerate(rows)]
 
 
@@ -218,7 +220,7 @@ def write_world(folder: Path, domain: str, seed: int, sizes: Sizes | None = None
         ),
     }
     split_rows = problems(world, domain, seed, sizes)
-    relevance_train = relevance(world, domain, "train")
+    relevance_train = relevance(world, domain, "train", sizes.train_per_task)
     # a relevance pair is a problem like the others when a passage is written from it
     split_rows["train"] += relevance_train
     rows_of: dict[str, Iterable[Row]] = {
