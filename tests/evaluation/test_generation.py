@@ -67,6 +67,32 @@ def test_two_processes_give_the_same_answers(tmp_path, model_folder):
     assert outputs(one) == outputs(two)
 
 
+ORPHANED = """
+import multiprocessing, os, sys, time
+from trait_lib.evaluation import generation
+generation._load = lambda *_: None
+if __name__ == "__main__":
+    spawn = multiprocessing.get_context("spawn")
+    from concurrent.futures import ProcessPoolExecutor
+    pool = ProcessPoolExecutor(1, spawn, generation._begin, ("", ""))
+    print(pool.submit(os.getpid).result(), flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_worker_ends_when_its_parent_is_killed(tmp_path):
+    script = tmp_path / "orphaned.py"
+    script.write_text(ORPHANED)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=60
+    )
+    worker, deadline = int(done.stdout), time.monotonic() + 20
+    while os.path.exists(f"/proc/{worker}") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not os.path.exists(f"/proc/{worker}")
+
+
 def test_a_server_gives_the_same_answers(tmp_path, model_folder, server):
     here = generation.generate(PROMPTS, str(model_folder), tmp_path / "here.jsonl", SETTINGS)
     settings = Settings(max_new_tokens=12, workers=4, base_url=server.url)

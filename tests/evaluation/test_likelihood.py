@@ -73,8 +73,8 @@ def test_a_uniform_model_costs_the_logarithm_of_its_vocabulary(loaded):
     class Uniform(torch.nn.Module):
         device = torch.device("cpu")
 
-        def forward(self, input_ids, **_):
-            logits = torch.zeros(*input_ids.shape, 512)
+        def forward(self, input_ids, logits_to_keep, **_):
+            logits = torch.zeros(len(input_ids), logits_to_keep, 512)
             return type("Output", (), {"logits": logits})
 
     tokens = len(tokenizer(TEXT)["input_ids"])

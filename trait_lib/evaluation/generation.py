@@ -12,6 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -125,12 +126,25 @@ def _local(
         return
     spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     arguments = (str(model), settings.precision)
-    with ProcessPoolExecutor(workers, spawn, _load, arguments) as pool:
+    with ProcessPoolExecutor(workers, spawn, _begin, arguments) as pool:
         for future in as_completed([pool.submit(_batch, part, settings) for part in plan]):
             yield future.result()
 
 
 _loaded: dict[str, Any] = {}
+
+
+def _begin(model: str, precision: str) -> None:
+    """What a worker does first: load the model, and make sure to end when its parent is killed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _load(model, precision)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _load(model: str, precision: str) -> None:

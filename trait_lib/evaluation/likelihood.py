@@ -23,14 +23,16 @@ def continuations(
 ) -> np.ndarray:
     """log p(continuation | context) in nats for each (context, continuation): shape (pairs,).
 
-    An empty context becomes the tokenizer's end mark, as at the beginning of a document.
+    An empty context becomes the tokenizer's end mark, as at the beginning of a document. A pair
+    that occurs more than once is scored once.
     """
-    encoded = [_join(tokenizer, context, text) for context, text in pairs]
-    sums = np.zeros(len(pairs))
+    different = list(dict.fromkeys(pairs))
+    encoded = [_join(tokenizer, context, text) for context, text in different]
+    sums = dict.fromkeys(different, 0.0)
     for batch, scores in _scored(model, tokenizer, encoded, batch_size):
         for place, row in zip(batch, scores, strict=True):
-            sums[place] = row.sum()
-    return sums
+            sums[different[place]] = float(row.sum())
+    return np.array([sums[pair] for pair in pairs])
 
 
 def _join(tokenizer: Any, context: str, text: str) -> Encoded:
@@ -104,15 +106,27 @@ def _scored(
 
 @torch.inference_mode()
 def _batch(model: Any, tokenizer: Any, encoded: Sequence[Encoded]) -> list[np.ndarray]:
-    """Log-probabilities of one batch; padded on the right, where no token looks."""
+    """Log-probabilities of one batch, padded on the left.
+
+    All continuations then end at the last place, and logits are made for those places only: with
+    a small model they cost more than everything else.
+    """
     longest = max(len(tokens) for tokens, _ in encoded)
+    scored = max(len(tokens) - known for tokens, known in encoded)
     ids = torch.full((len(encoded), longest), tokenizer.pad_token_id)  # (B, T)
     mask = torch.zeros_like(ids)
     for row, (tokens, _) in enumerate(encoded):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = 1
+        ids[row, longest - len(tokens) :] = torch.tensor(tokens)
+        mask[row, longest - len(tokens) :] = 1
     ids, mask = ids.to(model.device), mask.to(model.device)
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits  # (B, T, V)
+    logits = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        use_cache=False,
+        logits_to_keep=scored + 1,
+    ).logits  # (B, scored + 1, V)
     logged = torch.log_softmax(logits[:, :-1].float(), dim=-1)
-    chosen = logged.gather(2, ids[:, 1:, None])[..., 0].double().cpu().numpy()  # (B, T - 1)
-    return [chosen[row, known - 1 : len(tokens) - 1] for row, (tokens, known) in enumerate(encoded)]
+    chosen = logged.gather(2, ids[:, longest - scored :, None])[..., 0]  # (B, scored)
+    values = chosen.double().cpu().numpy()
+    return [values[row, scored - (len(t) - known) :] for row, (t, known) in enumerate(encoded)]
