@@ -188,8 +188,8 @@ lint: | $(ENVIRONMENT)
 	@$(PY) -m ruff format --check
 
 clean:
-	rm -rf $(RUNS)/*/smoke .pytest_cache .ruff_cache .hypothesis build *.egg-info/ .ipynb_checkpoints
-	find trait_lib tests notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	rm -rf "$(RUNS)"/*/smoke "$(RUNS)/test-notebooks" .pytest_cache .ruff_cache .hypothesis build .ipynb_checkpoints
+	find trait_lib tests notebooks -name __pycache__ -exec rm -rf {} +
 
 clean-runs: clean
 	rm -rf "$(RUNS)"
