@@ -66,7 +66,7 @@ help:
 	@echo '  make html           render the pages of a run again            seconds'
 	@echo '  make lint           ruff on code and notebooks                 seconds'
 	@echo '  make env            the environment by conda, from environment.yml (network, 4 GB)'
-	@echo '  make clean          remove tool caches and smoke runs; clean-runs removes all of $(RUNS)/'
+	@echo '  make clean          remove tool caches and smoke runs; clean-runs removes all runs in $(RUNS)/'
 	@echo
 	@echo 'Variables (and what they are now): DOMAIN=$(DOMAIN) (math, ads)  TIER=$(TIER) ($(TIERS))'
 	@echo '  ARM=$(ARM)  SEED=$(SEED)  DATA=$(DATA) (folder of your files, for TIER=local)'
@@ -191,5 +191,6 @@ clean:
 	rm -rf "$(RUNS)"/*/smoke "$(RUNS)/test-notebooks" .pytest_cache .ruff_cache .hypothesis build .ipynb_checkpoints
 	find trait_lib tests notebooks -name __pycache__ -exec rm -rf {} +
 
+# only what runs make there: TRAIT_RUNS may name a folder that holds more
 clean-runs: clean
-	rm -rf "$(RUNS)"
+	rm -rf $(foreach name,cache $(notdir $(wildcard $(PARAMS)/*)),"$(RUNS)/$(name)")
