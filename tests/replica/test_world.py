@@ -93,15 +93,19 @@ def test_no_test_or_dev_problem_stands_in_a_text_or_a_training_problem(folders, 
     assert contamination.report(texts, index) == {}
 
 
-def test_general_questions_are_answered_in_the_corpus_but_never_asked_there(folders):
+def test_general_questions_are_stated_in_the_corpus_and_a_quarter_is_never_asked_there(folders):
     folder = folders["math"]
     questions = rows(folder, "general_questions.jsonl")
     index = contamination.build_index({row["id"]: row["question"] for row in questions})
     corpus = rows(folder, "general.jsonl.zst")
-    assert contamination.report(((row["id"], row["text"]) for row in corpus), index) == {}
+    hits = contamination.report(((row["id"], row["text"]) for row in corpus), index)
+    found = {identifier for ids in hits.values() for identifier in ids}
+    asked = {row["id"] for row in questions if row["asked"]}
+    assert found <= asked
+    assert len(found) > 0.8 * len(asked)  # a small corpus may miss a few
+    assert 0.2 < 1 - len(asked) / len(questions) < 0.3
     text = " ".join(row["text"] for row in corpus)
-    stated = [row["solution"].split(". ")[0] in text for row in questions]
-    assert sum(stated) == len(stated)
+    assert all(row["solution"].split(". ")[0] in text for row in questions)
 
 
 def test_splits_of_math_share_no_combination_of_kind_and_numbers():

@@ -158,23 +158,28 @@ def problems(world: Facts, domain: str, seed: int, sizes: Sizes) -> dict[str, li
 
 
 def general_questions(world: Facts) -> list[Row]:
-    """Questions about general facts whose question form was kept out of the corpus."""
+    """Every question about a general fact: what the base model was taught, and may forget.
+
+    The corpus states all of these facts and asks for three quarters of them; `asked` tells which.
+    """
     rows = []
-    for number, (animal, attribute) in enumerate(general.quiz_facts(world, held_out=True)):
-        question, reasoning, answer = general.general_question(world, animal, attribute)
-        rows.append(
-            {
-                "id": f"general-{number}",
-                "task": "general_questions",
-                "topic": animal,
-                "question": question,
-                "solution": f"{reasoning} The answer is {answer}.",
-                "answer": answer,
-                "kind": "text",
-                "split": "test",
-                "documents_only": False,
-            }
-        )
+    for asked in (True, False):
+        for animal, attribute in general.quiz_facts(world, held_out=not asked):
+            question, reasoning, answer = general.general_question(world, animal, attribute)
+            rows.append(
+                {
+                    "id": f"general-{len(rows)}",
+                    "task": "general_questions",
+                    "topic": animal,
+                    "question": question,
+                    "solution": f"{reasoning} The answer is {answer}.",
+                    "answer": answer,
+                    "kind": "text",
+                    "split": "test",
+                    "asked": asked,
+                    "documents_only": False,
+                }
+            )
     return rows
 
 
