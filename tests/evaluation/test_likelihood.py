@@ -33,6 +33,20 @@ def test_continuations_agree_with_a_plain_computation(loaded):
     )
 
 
+def test_labels_of_one_token_share_one_reading(loaded, monkeypatch):
+    model, tokenizer = loaded
+    rows = []
+    whole = likelihood._logged
+    monkeypatch.setattr(
+        likelihood, "_logged", lambda m, t, batch, n: rows.extend(batch) or whole(m, t, batch, n)
+    )
+    found = likelihood.continuations(model, tokenizer, [("The answer", "a"), ("The answer", "b")])
+    assert len(rows) == 1
+    for label, value in zip("ab", found, strict=True):
+        ids = tokenizer("The answer")["input_ids"] + tokenizer(label)["input_ids"]
+        assert value == pytest.approx(plainly(model, ids)[-1], rel=1e-5)
+
+
 def test_no_context_is_the_beginning_of_a_document(loaded):
     model, tokenizer = loaded
     [found] = likelihood.continuations(model, tokenizer, [("", " warb is 7")])

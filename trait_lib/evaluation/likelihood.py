@@ -8,7 +8,7 @@ stated; ours: bits per byte on held-out text shows what is forgotten even where 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ Encoded = tuple[list[int], int]
 
 
 def continuations(
-    model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]], batch_size: int = 64
+    model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str]], batch_size: int = 16
 ) -> np.ndarray:
     """log p(continuation | context) in nats for each (context, continuation): shape (pairs,).
 
@@ -29,9 +29,8 @@ def continuations(
     different = list(dict.fromkeys(pairs))
     encoded = [_join(tokenizer, context, text) for context, text in different]
     sums = dict.fromkeys(different, 0.0)
-    for batch, scores in _scored(model, tokenizer, encoded, batch_size):
-        for place, row in zip(batch, scores, strict=True):
-            sums[different[place]] = float(row.sum())
+    for place, row in _scored(model, tokenizer, encoded, batch_size):
+        sums[different[place]] = float(row.sum())
     return np.array([sums[pair] for pair in pairs])
 
 
@@ -60,7 +59,7 @@ class TextCost:
 
 
 def text_cost(
-    model: Any, tokenizer: Any, texts: Sequence[str], window: int, batch_size: int = 32
+    model: Any, tokenizer: Any, texts: Sequence[str], window: int, batch_size: int = 8
 ) -> TextCost:
     """The bits of each document, read from its beginning in windows of `window` tokens.
 
@@ -86,36 +85,47 @@ def text_cost(
             encoded.append((tokens[start : start + window], 1))
             owners.append(number)
     bits = np.zeros(len(texts))
-    for batch, scores in _scored(model, tokenizer, encoded, batch_size):
-        for place, row in zip(batch, scores, strict=True):
-            bits[owners[place]] -= row.sum() / np.log(2)
+    for place, row in _scored(model, tokenizer, encoded, batch_size):
+        bits[owners[place]] -= row.sum() / np.log(2)
     return TextCost(bits, sizes)
 
 
 def _scored(
     model: Any, tokenizer: Any, encoded: Sequence[Encoded], batch_size: int
-) -> list[tuple[list[int], list[np.ndarray]]]:
-    """(indices, log-probabilities of the tokens after the context) of batches of similar length."""
-    order = sorted(range(len(encoded)), key=lambda i: -len(encoded[i][0]))
-    results = []
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (index, log-probabilities of the tokens after the context), in batches of like length.
+
+    The last token is predicted and never read, so two labels of one token share a single reading.
+    """
+    readings: dict[tuple[int, ...], list[int]] = {}
+    for index, (tokens, _) in enumerate(encoded):
+        readings.setdefault(tuple(tokens[:-1]), []).append(index)
+    order = sorted(readings, key=len, reverse=True)
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        results.append((batch, _batch(model, tokenizer, [encoded[i] for i in batch])))
-    return results
+        sizes = [max(len(encoded[i][0]) - encoded[i][1] for i in readings[one]) for one in batch]
+        logged = _logged(model, tokenizer, batch, max(sizes))  # (B, places, V)
+        for row, one in enumerate(batch):
+            for index in readings[one]:
+                tokens, known = encoded[index]
+                places = logged[row, logged.shape[1] - (len(tokens) - known) :]
+                wanted = torch.tensor(tokens[known:], device=logged.device)[:, None]
+                yield index, places.gather(1, wanted)[:, 0].double().cpu().numpy()
 
 
 @torch.inference_mode()
-def _batch(model: Any, tokenizer: Any, encoded: Sequence[Encoded]) -> list[np.ndarray]:
-    """Log-probabilities of one batch, padded on the left.
+def _logged(
+    model: Any, tokenizer: Any, batch: Sequence[Sequence[int]], places: int
+) -> torch.Tensor:
+    """Log-probabilities after the last `places` tokens of each row: shape (B, places, V).
 
-    All continuations then end at the last place, and logits are made for those places only: with
-    a small model they cost more than everything else.
+    Rows are padded on the left, so that these places stand at the end of all of them; logits of
+    the other places would cost more than the rest of a small model.
     """
-    longest = max(len(tokens) for tokens, _ in encoded)
-    scored = max(len(tokens) - known for tokens, known in encoded)
-    ids = torch.full((len(encoded), longest), tokenizer.pad_token_id)  # (B, T)
+    longest = max(len(tokens) for tokens in batch)
+    ids = torch.full((len(batch), longest), tokenizer.pad_token_id)  # (B, T)
     mask = torch.zeros_like(ids)
-    for row, (tokens, _) in enumerate(encoded):
+    for row, tokens in enumerate(batch):
         ids[row, longest - len(tokens) :] = torch.tensor(tokens)
         mask[row, longest - len(tokens) :] = 1
     ids, mask = ids.to(model.device), mask.to(model.device)
@@ -124,9 +134,6 @@ def _batch(model: Any, tokenizer: Any, encoded: Sequence[Encoded]) -> list[np.nd
         attention_mask=mask,
         position_ids=(mask.cumsum(1) - 1).clamp(min=0),
         use_cache=False,
-        logits_to_keep=scored + 1,
-    ).logits  # (B, scored + 1, V)
-    logged = torch.log_softmax(logits[:, :-1].float(), dim=-1)
-    chosen = logged.gather(2, ids[:, longest - scored :, None])[..., 0]  # (B, scored)
-    values = chosen.double().cpu().numpy()
-    return [values[row, scored - (len(t) - known) :] for row, (t, known) in enumerate(encoded)]
+        logits_to_keep=places,
+    ).logits
+    return torch.log_softmax(logits.float(), dim=-1)
