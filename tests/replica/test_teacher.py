@@ -4,6 +4,7 @@ import http.client
 import json
 import random
 import re
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -165,13 +166,17 @@ def test_it_is_gone_after_the_block(library):
 
 def test_it_runs_from_the_shell(library):
     command = [sys.executable, "-m", "trait_lib.replica.teacher", "--port", "0"]
-    process = subprocess.Popen([*command, "--problems", str(library)], stdout=subprocess.PIPE)
-    # not SIGINT: a shell starts background jobs, and so perhaps this test, with it ignored
+    process = subprocess.Popen(
+        [*command, "--problems", str(library)],
+        stdout=subprocess.PIPE,
+        # a shell starts background jobs, and so perhaps this test, with Ctrl-C ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         base_url = process.stdout.readline().decode().strip()
         assert raw(base_url, "GET", "/v1/models")[0] == 200
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
 
 

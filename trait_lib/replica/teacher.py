@@ -20,7 +20,6 @@ import hashlib
 import json
 import random
 import re
-import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -268,7 +267,6 @@ def main(arguments: Iterable[str] | None = None) -> None:
         server = make_server(options.problems, options.port, options.opener_share, options.host)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C
     print(_url(server), flush=True)
     with contextlib.suppress(KeyboardInterrupt), server:
         server.serve_forever()
