@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from trait_lib import ROOT, records
-from trait_lib.evaluation import answers
+from trait_lib.evaluation import answers, expressions
 
 CASES = list(records.read_rows(Path(__file__).with_name("policy_cases.jsonl")))
 RULES = list(dict.fromkeys(case["rule"] for case in CASES))
@@ -87,11 +87,22 @@ def hurried(monkeypatch):
     judge.ready()
 
 
-def test_a_power_tower_gets_a_verdict_and_the_next_pair_too(hurried):
+@pytest.mark.parametrize(
+    "formula", [TOWER, "(10^{10})!", "\\binom{10^{10}}{7^{11}}", "\\frac{1}{9^{9^{9}}}"]
+)
+def test_towers_and_giant_factorials_are_refused_without_working_them_out(monkeypatch, formula):
+    monkeypatch.setattr(answers.judge(), "compare", lambda *pair: pytest.fail(str(pair)))
+    assert not answers.grade("5", f"\\boxed{{{formula}}}", "math").correct
+    assert not answers.grade(formula, f"\\boxed{{{formula} + 1}}", "math").correct
+    assert answers.grade(formula, f"\\boxed{{ {{{formula}}} }}", "math").correct  # the same formula
+
+
+def test_a_formula_that_hangs_is_stopped_and_the_next_is_judged(hurried, monkeypatch):
+    monkeypatch.setattr(expressions, "too_large", lambda tree: False)
     started = time.monotonic()
-    assert not answers.grade("5", f"\\boxed{{{TOWER}}}", "math").correct
+    verdict = answers.grade("5", f"\\boxed{{{TOWER}}}", "math")
+    assert (verdict.correct, verdict.reason) == (False, "box: math-verify: timeout")
     assert time.monotonic() - started < PATIENCE
-    assert answers.grade(TOWER, f"\\boxed{{{TOWER}}}", "math").correct  # the same text
     hurried.seconds = 8.0
     assert answers.grade("2\\sqrt{2}", "\\boxed{\\sqrt{8}}", "math").reason == (
         "box: math-verify: equal"
@@ -101,6 +112,7 @@ def test_a_power_tower_gets_a_verdict_and_the_next_pair_too(hurried):
 @pytest.mark.parametrize("count", [2, 20])
 def test_many_towers_share_one_time_limit(hurried, monkeypatch, count):
     monkeypatch.setattr(answers, "SECONDS", 1.5)
+    monkeypatch.setattr(expressions, "too_large", lambda tree: False)
     many = ", ".join(f"{TOWER} + {n}" for n in range(count))
     fewer = ", ".join(f"{TOWER} - {n + 1}" for n in range(count))
     started = time.monotonic()

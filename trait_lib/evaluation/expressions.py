@@ -490,6 +490,31 @@ def value(tree: Tree, point: dict[str, complex], angle: bool = False) -> complex
     return result
 
 
+LARGEST_LOG = 1e6  # natural logarithm of the largest power that anybody may work out
+LARGEST_COUNT = 1e5  # argument of a factorial or binomial
+
+
+def too_large(tree: Tree) -> bool:
+    """Does the formula hold a constant power, factorial or binomial beyond these bounds?
+
+    Such numbers are equal to nothing but to the same formula; sympy would not come back from them.
+    """
+    if any(too_large(part) for part in tree[1:] if isinstance(part, tuple)):
+        return True
+    if tree[0] not in ("pow", "fact", "binom") or variables(tree):
+        return False
+    try:
+        parts = [value(part, {}) for part in tree[1:]]
+    except OverflowError:
+        return True
+    except (ArithmeticError, ValueError):
+        return False
+    if tree[0] == "pow":
+        size = abs(parts[0])
+        return size > 0 and abs(parts[1]) * abs(math.log(size)) > LARGEST_LOG
+    return any(abs(part) > LARGEST_COUNT for part in parts)
+
+
 def _operation(kind: str, parts: list[complex], angle: bool) -> complex:
     first, second = parts[0], parts[-1]
     if kind == "add":

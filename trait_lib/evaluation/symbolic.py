@@ -29,7 +29,7 @@ MEMORY_BYTES = 4 * 2**30
 class Judge:
     """One worker process, started at its first use and again after it was killed."""
 
-    def __init__(self, seconds: float = 4.0) -> None:
+    def __init__(self, seconds: float = 6.0) -> None:
         self.seconds = seconds
         self.process: subprocess.Popen[bytes] | None = None
         self.buffer = b""

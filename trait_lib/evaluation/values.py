@@ -105,12 +105,16 @@ def scalars(gold: str, answer: str, compare: Compare) -> Verdict:
     first, second = readable(gold), readable(answer)
     if first is None or second is None:
         return _unread(gold, answer, first, second, compare)
+    if first == second:
+        return True, "same formula"
     values = expressions.exact(first), expressions.exact(second)
     if None not in values:
         if values[0] == values[1]:
             return True, "same number"
         rounded = is_rounding(gold, answer, *values)
         return rounded, "rounded to 3 digits or more" if rounded else "a different number"
+    if expressions.too_large(first) or expressions.too_large(second):
+        return False, "too large to work out"
     close = numerically(first, second)
     if close is False:
         rounded = _rounded_constant(gold, answer, first, second)
