@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from trait_lib import records
-from trait_lib.report import text_table
+from trait_lib.tables import text_table
 
 COLUMNS = ("name", "unit", "n", "base", "adapted", "difference", "low", "high")
 
