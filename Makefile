@@ -24,8 +24,10 @@ VENV ?= .venv
 PY   ?= $(VENV)/bin/python
 TRAIT := $(PY) -m trait_lib
 # The environment is ready when a file stands that is named by what was installed and where.
-READY := $(VENV)/.ready-$(shell cat requirements.lock - <<<"$(CURDIR)" | cksum | cut -d' ' -f1)
-LAB   := $(subst ready,lab,$(READY))
+LOCK  := $(shell cat requirements.lock - <<<"$(CURDIR)" | cksum | cut -d' ' -f1)
+READY := $(VENV)/.ready-$(LOCK)
+# what only some commands need: JupyterLab, Ray, TensorBoard
+EXTRAS := lab ray tensorboard
 ENVIRONMENT := $(if $(filter $(VENV)/bin/python,$(PY)),$(READY))
 
 # a user's own start-up files and packages stay out of the kernels
@@ -48,8 +50,10 @@ export TQDM_DISABLE := 1
 endif
 export DATA
 
-.PHONY: help reproduce smoke test test-units test-notebooks lab env notebooks html lint clean \
-  clean-runs check $(STAGES)
+ROOMS := selection passages training evaluation
+
+.PHONY: help reproduce smoke test test-units test-notebooks lab ray tensorboard env notebooks html \
+  lint clean clean-runs check bench $(ROOMS:%=bench-%) $(STAGES)
 
 help:
 	@echo 'TRAIT (arXiv 2406.16694), from the selection of data to the evaluation of the model.'
@@ -65,6 +69,9 @@ help:
 	@echo '  make notebooks      refresh the committed notebooks and figures from runs/math/replica: seconds'
 	@echo '  make html           render the pages of a run again            seconds'
 	@echo '  make lint           ruff on code and notebooks                 seconds'
+	@echo '  make ray            Ray, for selection on a cluster            1 min, 600 MB, network'
+	@echo '  make tensorboard    TensorBoard, to watch a training           seconds, network'
+	@echo '  make bench          speed against other tools, as ratios; one room: make bench-selection, ...'
 	@echo '  make env            the environment by conda, from environment.yml (network, 4 GB)'
 	@echo '  make clean          remove tool caches and smoke runs; clean-runs removes all runs in $(RUNS)/'
 	@echo
@@ -90,12 +97,14 @@ $(READY):
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
 	@rm -f $(VENV)/.ready-* && touch $@
 
-$(LAB): | $(ENVIRONMENT)
-	@mkdir -p $(@D) && sed -n 's/^# lab: //p' requirements.lock >$(@D)/lab.txt
-	@$(PY) -m pip install -q --disable-pip-version-check --no-deps -r $(@D)/lab.txt
-	@rm -f $(VENV)/.lab-* && touch $@
+$(EXTRAS:%=$(VENV)/.%-$(LOCK)): $(VENV)/.%-$(LOCK): | $(ENVIRONMENT)
+	@mkdir -p $(@D) && sed -n 's/^# $*: //p' requirements.lock >$(@D)/$*.txt
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps -r $(@D)/$*.txt
+	@rm -f $(VENV)/.$*-* && touch $@
 
-lab: $(LAB)
+ray tensorboard: %: $(VENV)/.%-$(LOCK)
+
+lab: $(VENV)/.lab-$(LOCK)
 	$(PY) -m jupyter lab --notebook-dir=. $(LAB_ARGS) notebooks
 
 env:
@@ -164,7 +173,7 @@ html: check
 # --- checks and upkeep ------------------------------------------------------------------------
 
 # The committed notebooks run for minutes on one core, the other tests on the other one.
-test: | $(ENVIRONMENT)
+test: $(VENV)/.ray-$(LOCK) $(VENV)/.tensorboard-$(LOCK)
 	@echo 'unit tests and smoke tier, and beside them the committed notebooks again (about 10 minutes)'
 	@$(MAKE) --no-print-directory -j2 -k test-units test-notebooks
 
@@ -182,6 +191,18 @@ test-notebooks: | $(ENVIRONMENT)
 notebooks:
 	@$(MAKE) --no-print-directory reproduce DOMAIN=math TIER=replica SEED=0 ARM=trait
 	@$(TRAIT) publish
+
+# The other tools have an environment of their own, from tests/bench/<room>.txt.
+bench: $(ROOMS:%=bench-%)
+$(ROOMS:%=bench-%): bench-%: | $(ENVIRONMENT)
+	@list=tests/bench/$*.txt; peers="$(CURDIR)/$(VENV)/bench/$*"; unset BENCH_PEERS; \
+	if [ -f $$list ]; then export BENCH_PEERS="$$peers/bin/python"; \
+	  if ! cmp -s $$list "$$peers/installed.txt"; then \
+	    echo "making the environment of the tools to compare with, from $$list"; \
+	    rm -rf "$$peers"; $(PY) -m venv "$$peers" && \
+	    "$$BENCH_PEERS" -m pip install -q --disable-pip-version-check -r $$list && \
+	    cp $$list "$$peers/installed.txt" || exit 1; fi; fi; \
+	$(PY) tests/bench/$*.py $(BENCH_ARGS)
 
 lint: | $(ENVIRONMENT)
 	@$(PY) -m ruff check

@@ -22,7 +22,17 @@ LOCK = [Requirement(line) for line in LOCK_LINES if line and line[0] != "#"]
 LOCKED = {canonicalize_name(r.name): str(r.specifier).removeprefix("==") for r in LOCK}
 # what torch's build for GPUs brings along; its wheel pins each exactly
 WITH_A_GPU = re.compile(r"nvidia-|cuda-|triton$")
-LAB = [line.removeprefix("# lab: ") for line in LOCK_LINES if line.startswith("# lab: ")]
+
+# what only some commands need stands in comments, one line a package: "# ray: protobuf==7.36.2"
+EXTRAS = ("lab", "ray", "tensorboard")
+
+
+def extra_pins(name):
+    mark = f"# {name}: "
+    lines = [line.removeprefix(mark) for line in LOCK_LINES if line.startswith(mark)]
+    return dict(line.split("==") for line in lines)
+
+
 DIRECT = [Requirement(r) for r in PROJECT["dependencies"]]
 TEST = [Requirement(r) for r in PROJECT["optional-dependencies"]["test"]]
 
@@ -82,12 +92,20 @@ def test_conda_installs_the_lock_and_a_python_that_is_allowed():
     assert others == {"pip", "make"}, "versions of packages belong in requirements.lock"
 
 
-def test_jupyterlab_is_pinned_apart_from_the_core():
-    (extra,) = [Requirement(r) for r in PROJECT["optional-dependencies"]["lab"]]
-    assert extra.name == "jupyterlab" and "jupyterlab" not in LOCKED
-    pins = dict(line.split("==") for line in LAB)
-    assert extra.specifier.contains(pins["jupyterlab"])
+@pytest.mark.parametrize("name", EXTRAS)
+def test_extras_are_pinned_apart_from_the_core(name):
+    (extra,) = [Requirement(r) for r in PROJECT["optional-dependencies"][name]]
+    pins = extra_pins(name)
+    assert extra.name not in LOCKED
+    assert extra.specifier.contains(pins[extra.name])
     assert not {canonicalize_name(name) for name in pins} & set(LOCKED)
+
+
+@pytest.mark.parametrize("name", ["ray", "tensorboard"])
+def test_the_lock_holds_what_the_extras_of_the_tests_need(name):
+    pins = {canonicalize_name(n): version for n, version in extra_pins(name).items()}
+    assert closure([name]) - set(LOCKED) == set(pins)
+    assert {n: metadata.version(n) for n in pins} == pins
 
 
 # distributions whose import has another name
@@ -120,7 +138,8 @@ def imports(folder, pattern):
 
 def test_what_is_imported_is_declared_and_the_other_way_round():
     declared = {IMPORT_NAMES.get(r.name, r.name.replace("-", "_")) for r in DIRECT}
+    extras = {"ray", "tensorboard"}
     library = imports("trait_lib", "*.py") | imports("notebooks", "*.ipynb")
-    assert library - declared == set(), "imported, and not in pyproject.toml"
+    assert library - declared - extras == set(), "imported, and not in pyproject.toml"
     used = library | {"papermill"}  # the Makefile's
     assert declared - used - NOT_IMPORTED == set(), "in pyproject.toml, and not imported"

@@ -165,11 +165,12 @@ class Stage:
         return self.folder / "manifest.json"
 
 
-def open_stage(name: str, params: Mapping[str, Any]) -> Stage:
+def open_stage(name: str, params: Mapping[str, Any], standalone: bool = False) -> Stage:
     """Begin stage `name`: make its folder and withdraw a manifest of an earlier run.
 
     Files of an interrupted run stay, so that the stage can resume from them. With a parameter
-    `dry_run` that is true, a folder beside the stage's is used and nothing is required.
+    `dry_run` that is true, a folder beside the stage's is used and nothing is required; nor is
+    it when the stage is `standalone`, because its parameters name all the files that it reads.
 
     Raises:
         StageMissing: the notebook before this one has not finished; the message says what to run.
@@ -178,7 +179,7 @@ def open_stage(name: str, params: Mapping[str, Any]) -> Stage:
         folder = stage_dir(name, params)
         return Stage(name, folder.with_name(f"{name}.dry_run"), dict(params))
     before = STAGES[STAGES.index(name) - 1] if name != STAGES[0] else None
-    if before:
+    if before and not standalone:
         require(before, stage_dir(before, params))
     folder = stage_dir(name, params)
     folder.mkdir(parents=True, exist_ok=True)
