@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 IN_DOMAIN = "__label__in"
 GENERAL = "__label__out"
-FORMS = ("words", "raw")
+FORMS = ("words", "raw", "plain")
 
 # control characters (Unicode Cc) separate words like blanks do
 PIECE = re.compile(r"\w+|[^\w\s\x00-\x1f\x7f-\x9f]")
@@ -35,10 +35,11 @@ def to_line(text: str, form: str = "words") -> str:
     Args:
         text: any string.
         form: "words" writes in lower case with a blank around every punctuation mark;
-            "raw" keeps case and punctuation as they are.
+            "raw" keeps case and punctuation as they are; "plain" changes line breaks only, for a
+            model that was trained elsewhere: labels and end marks then act as in fastText.
 
     Raises:
-        ValueError: `form` is neither.
+        ValueError: `form` is none of them.
     """
     if form == "words":
         line = " ".join(PIECE.findall(valid_text(text).lower()))
@@ -46,6 +47,8 @@ def to_line(text: str, form: str = "words") -> str:
     if form == "raw":
         line = " ".join(CONTROL.sub(" ", valid_text(text)).split())
         return line.replace("__label__", "_label_").replace("</s>", "< /s>")
+    if form == "plain":
+        return valid_text(text).replace("\n", " ")
     raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
 
 

@@ -1,0 +1,572 @@
+"""The inner loops of selection, compiled by numba: a document's bytes become a line and numbers.
+
+`write_line` writes a document as `lines.to_line` or `dsir.tokens` would, byte for byte; `add_line`
+reads a line as fastText does; `add_grams` hashes one as DSIR does. They work on UTF-8 in Arrow's
+layout (all documents in one array, with their offsets) and make no Python object per document.
+Case and kind of code points come from a table that `code_points` takes from Python itself, so the
+two readings of a text cannot drift apart.
+
+The first call on a machine compiles for about ten seconds; numba keeps the result beside this
+file, or under `$NUMBA_CACHE_DIR`, or in the user's cache, whichever can be written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+
+# what a code point is; the table holds (lower case << 3) | kind
+SPACE, WORD, MARK, CONTROL, ASK = 0, 1, 2, 3, 4
+# the ways to write a line
+WORDS, RAW, DSIR = 0, 1, 2
+FINAL_SIGMA = 0x3A3  # its lower case depends on the letters around it
+
+U32, U64, I64 = np.uint32, np.uint64, np.int64
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function and keep the result on the disk where one can be written."""
+    try:
+        return numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # "no locator available": nowhere to keep it
+        return numba.njit(nogil=True)(function)
+
+
+@cache
+def code_points() -> np.ndarray:
+    """(lower case << 3) | kind of every code point, uint32, shape (0x110000,).
+
+    The kind is that of the lower case, by Python's own `re`. Code points whose lower case is
+    several code points, or depends on the text around it, have the kind `ASK`.
+    """
+    number = 0x110000
+    usable = np.arange(number, dtype=U32)
+    usable = usable[(usable < 0xD800) | (usable > 0xDFFF)]  # UTF-8 holds no surrogate
+    text = usable.astype("<u4").tobytes().decode("utf-32-le")
+    lower = np.array([ord(low) if len(low := c.lower()) == 1 else 0 for c in text], dtype=U32)
+    kinds = np.full(number, MARK, dtype=U32)
+    kinds[_matches(r"[\x00-\x1f\x7f-\x9f]", text, usable)] = CONTROL
+    kinds[_matches(r"\s", text, usable)] = SPACE
+    kinds[_matches(r"\w", text, usable)] = WORD
+    table = np.zeros(number, dtype=U32)
+    table[usable] = (lower << U32(3)) | kinds[lower]
+    ask = (lower == 0) & (usable > 0)
+    table[usable[ask]] = (usable[ask] << U32(3)) | U32(ASK)
+    table[FINAL_SIGMA] = (FINAL_SIGMA << 3) | ASK
+    table.setflags(write=False)
+    return table
+
+
+def _matches(pattern: str, text: str, code: np.ndarray) -> np.ndarray:
+    return code[[match.start() for match in re.finditer(pattern, text)]]
+
+
+# --- a document as a line ---------------------------------------------------------------------
+
+
+@kernel
+def _decode(data: np.ndarray, at: int) -> tuple[int, int]:
+    """The code point at a byte of UTF-8 and the number of its bytes."""
+    a = I64(data[at])
+    if a < 0x80:
+        return a, 1
+    b = I64(data[at + 1]) & 0x3F
+    if a < 0xE0:
+        return ((a & 0x1F) << 6) | b, 2
+    c = I64(data[at + 2]) & 0x3F
+    if a < 0xF0:
+        return ((a & 0xF) << 12) | (b << 6) | c, 3
+    return ((a & 0x7) << 18) | (b << 12) | (c << 6) | (I64(data[at + 3]) & 0x3F), 4
+
+
+@kernel
+def _ends_with_label(line: np.ndarray, end: int) -> bool:
+    """Whether the bytes before `end` are `__label__`."""
+    if end < 9 or line[end - 3] != 108:  # the last l
+        return False
+    mark = b"__label__"
+    for i in range(9):  # noqa: SIM110  (numba has no all())
+        if line[end - 9 + i] != mark[i]:
+            return False
+    return True
+
+
+@kernel
+def _put(line: np.ndarray, end: int, point: int) -> int:
+    """Append a code point in UTF-8; return the new end."""
+    if point < 0x80:
+        line[end] = point
+        return end + 1
+    if point < 0x800:
+        line[end] = 0xC0 | (point >> 6)
+        line[end + 1] = 0x80 | (point & 0x3F)
+        return end + 2
+    if point < 0x10000:
+        line[end] = 0xE0 | (point >> 12)
+        line[end + 1] = 0x80 | ((point >> 6) & 0x3F)
+        line[end + 2] = 0x80 | (point & 0x3F)
+        return end + 3
+    line[end] = 0xF0 | (point >> 18)
+    line[end + 1] = 0x80 | ((point >> 12) & 0x3F)
+    line[end + 2] = 0x80 | ((point >> 6) & 0x3F)
+    line[end + 3] = 0x80 | (point & 0x3F)
+    return end + 4
+
+
+@kernel
+def write_line(
+    data: np.ndarray, start: int, stop: int, form: int, table: np.ndarray, line: np.ndarray
+) -> int:
+    """Write the pieces of a document into `line`, one blank between two of them.
+
+    Args:
+        data: UTF-8, uint8.
+        start: the document's first byte in `data`.
+        stop: the byte after its last one.
+        form: `WORDS` (lower case, each mark apart), `DSIR` (lower case, runs of marks together,
+            control characters are marks) or `RAW` (as it is, control characters are blanks).
+        table: from `code_points`.
+        line: uint8, with room for 2 * (stop - start) + 2 bytes.
+
+    Returns:
+        The number of bytes written, or -1 where Python has to write this line: a code point of
+        kind `ASK`, a `__label__` or an end mark.
+    """
+    end = 0
+    before = SPACE  # the kind of the last piece
+    i = start
+    while i < stop:
+        byte = data[i]
+        if byte < 0x80:  # nearly all of most texts
+            entry = I64(table[byte])
+            point, size = I64(byte), 1
+        else:
+            point, size = _decode(data, i)
+            entry = I64(table[point])
+        i += size
+        kind = entry & 7
+        if kind == CONTROL:
+            kind = MARK if form == DSIR else SPACE
+        if kind == SPACE:
+            before = SPACE
+            continue
+        if form == RAW:
+            kind = WORD
+        elif kind == ASK:
+            return -1
+        else:
+            point = entry >> 3
+        if kind != before or (kind == MARK and form == WORDS):
+            if end > 0:
+                line[end] = 32
+                end += 1
+            before = kind
+        if point < 0x80:
+            line[end] = point
+            end += 1
+        else:
+            end = _put(line, end, point)
+            continue
+        if form != DSIR:
+            if point == 95 and _ends_with_label(line, end):
+                return -1
+            if point == 62 and form == RAW and end >= 4:
+                if line[end - 4] == 60 and line[end - 3] == 47 and line[end - 2] == 115:
+                    return -1
+    return end
+
+
+# --- a line as fastText reads it --------------------------------------------------------------
+
+
+def fnv(word: bytes) -> int:
+    """fastText's hash of a word: 32-bit FNV-1a over signed bytes."""
+    value = 2166136261
+    for byte in word:
+        value = ((value ^ (byte | 0xFFFFFF00 if byte > 127 else byte)) * 16777619) & 0xFFFFFFFF
+    return value
+
+
+END_HASH = U32(fnv(b"</s>"))
+
+
+@kernel
+def _is_end_mark(line: np.ndarray, first: int, stop: int) -> bool:
+    if stop - first != 4 or line[first] != 60 or line[first + 1] != 47:
+        return False
+    return line[first + 2] == 115 and line[first + 3] == 62
+
+
+@kernel
+def _find(
+    line: np.ndarray,
+    start: int,
+    stop: int,
+    value: int,
+    slots: np.ndarray,
+    hashes: np.ndarray,
+    spelling: np.ndarray,
+    offsets: np.ndarray,
+) -> int:
+    """The number of the word in line[start:stop], or -1; open addressing, compared by bytes."""
+    mask = len(slots) - 1
+    slot = I64(value) & mask
+    while slots[slot] >= 0:
+        word = int(slots[slot])
+        if hashes[word] == value and offsets[word + 1] - offsets[word] == stop - start:
+            first = int(offsets[word])
+            same = True
+            for i in range(stop - start):
+                if spelling[first + i] != line[start + i]:
+                    same = False
+                    break
+            if same:
+                return word
+        slot = (slot + 1) & mask
+    return -1
+
+
+@kernel
+def fill_slots(hashes: np.ndarray, slots: np.ndarray) -> None:
+    """Enter words 0, 1, 2, ... into the table that `_find` reads."""
+    mask = len(slots) - 1
+    for word in range(len(hashes)):
+        slot = I64(hashes[word]) & mask
+        while slots[slot] >= 0:
+            slot = (slot + 1) & mask
+        slots[slot] = word
+
+
+@kernel
+def add_line(
+    line: np.ndarray,
+    start: int,
+    stop: int,
+    numbers: np.ndarray,
+    words: int,
+    buckets: int,
+    ngrams: int,
+    end_word: int,
+    slots: np.ndarray,
+    hashes: np.ndarray,
+    spelling: np.ndarray,
+    offsets: np.ndarray,
+    running: np.ndarray,
+) -> float:
+    """The mean number of the words and n-grams of line[start:stop] and of the end mark.
+
+    As fastText: split at its seven blanks (a line break is one of them here), stop at `</s>`,
+    pass over labels, hash signed bytes, unknown words count in n-grams only.
+
+    Args:
+        line: uint8.
+        start: first byte.
+        stop: the byte after the last one.
+        numbers: float32, one per word and then one per bucket.
+        words: how many words there are.
+        buckets: how many buckets.
+        ngrams: words in the longest n-gram.
+        end_word: the number of the word `</s>`, -1 when there is none.
+        slots: int32, a power of two of them; word numbers, -1 where free.
+        hashes: uint32, of each word.
+        spelling: uint8, all words in a row.
+        offsets: int64, where each word begins in `spelling`, and where the last one ends.
+        running: uint64, shape (ngrams,), the n-grams that the next word may continue.
+
+    Returns:
+        Log-odds; 0 when the model knows nothing of the line.
+    """
+    total, count = 0.0, 0
+    before = 0  # words so far, at most ngrams - 1
+    i = start
+    ended = False
+    while not ended:
+        while i < stop and (line[i] == 32 or 9 <= line[i] <= 13 or line[i] == 0):
+            i += 1
+        first = i
+        value = U32(2166136261)
+        while i < stop and not (line[i] == 32 or 9 <= line[i] <= 13 or line[i] == 0):
+            value = U32((value ^ U32(np.int32(np.int8(line[i])))) * U32(16777619))
+            i += 1
+        if i - first >= 9 and _ends_with_label(line, first + 9):
+            continue
+        ended = i == first  # no word left: the end mark is the last one
+        if ended:
+            value = END_HASH
+            word = end_word
+        else:
+            word = _find(line, first, i, int(value), slots, hashes, spelling, offsets)
+            ended = value == END_HASH and _is_end_mark(line, first, i)
+        if word >= 0:
+            total += numbers[word]
+            count += 1
+        if ngrams > 1 and buckets > 0:
+            wide = U64(np.int64(np.int32(value)))  # fastText keeps hashes in signed 32 bits
+            for k in range(before):
+                running[k] = running[k] * U64(116049371) + wide
+                total += numbers[words + int(running[k] % U64(buckets))]
+            count += before
+            if before < ngrams - 1:
+                before += 1
+            for k in range(before - 1, 0, -1):
+                running[k] = running[k - 1]
+            running[0] = wide
+    return total / count if count else 0.0
+
+
+@kernel
+def room(begins: np.ndarray, ends: np.ndarray) -> int:
+    """Bytes that the longest of some documents may need as a line."""
+    longest = 0
+    for i in range(len(begins)):
+        longest = max(longest, ends[i] - begins[i])
+    return 2 * longest + 2
+
+
+@kernel
+def score(
+    data: np.ndarray,
+    begins: np.ndarray,
+    ends: np.ndarray,
+    form: int,
+    table: np.ndarray,
+    numbers: np.ndarray,
+    words: int,
+    buckets: int,
+    ngrams: int,
+    end_word: int,
+    slots: np.ndarray,
+    hashes: np.ndarray,
+    spelling: np.ndarray,
+    offsets: np.ndarray,
+    scores: np.ndarray,
+    left: np.ndarray,
+) -> None:
+    """Score documents data[begins[i]:ends[i]]; `left[i]` where Python has to write the line.
+
+    A `form` below 0 reads the documents as they are.
+    """
+    line = np.empty(room(begins, ends) if form >= 0 else 1, dtype=np.uint8)
+    running = np.zeros(max(1, ngrams), dtype=U64)
+    for i in range(len(scores)):
+        if form < 0:
+            scores[i] = add_line(
+                data, begins[i], ends[i], numbers, words, buckets, ngrams, end_word,
+                slots, hashes, spelling, offsets, running,
+            )  # fmt: skip
+            continue
+        end = write_line(data, begins[i], ends[i], form, table, line)
+        left[i] = end < 0
+        if end >= 0:
+            scores[i] = add_line(
+                line, 0, end, numbers, words, buckets, ngrams, end_word,
+                slots, hashes, spelling, offsets, running,
+            )  # fmt: skip
+
+
+# --- a line as DSIR reads it ------------------------------------------------------------------
+
+
+def _primes(number: int) -> list[int]:
+    return [n for n in range(2, 400) if all(n % d for d in range(2, n))][:number]
+
+
+# SHA-256: 32 bits after the point of the cube (square) roots of the first 64 (8) primes
+ROUNDS = np.array([int((p ** (1 / 3) % 1) * 2**32) for p in _primes(64)], dtype=U32)
+INITIAL = np.array([int((p**0.5 % 1) * 2**32) for p in _primes(8)], dtype=U32)
+
+
+@kernel
+def _turn(value: int, by: int) -> int:
+    return U32((U32(value) >> U32(by)) | (U32(value) << U32(32 - by)))
+
+
+@kernel
+def _block(state: np.ndarray, w: np.ndarray) -> None:
+    """One round of SHA-256 over the sixteen words w[:16]."""
+    for i in range(16, 64):
+        a, b = w[i - 15], w[i - 2]
+        low = _turn(a, 7) ^ _turn(a, 18) ^ (a >> U32(3))
+        high = _turn(b, 17) ^ _turn(b, 19) ^ (b >> U32(10))
+        w[i] = U32(w[i - 16] + low + w[i - 7] + high)
+    a, b, c, d = state[0], state[1], state[2], state[3]
+    e, f, g, h = state[4], state[5], state[6], state[7]
+    for i in range(64):
+        one = U32(_turn(e, 6) ^ _turn(e, 11) ^ _turn(e, 25))
+        first = U32(h + one + ((e & f) ^ (~e & g)) + ROUNDS[i] + w[i])
+        two = U32(_turn(a, 2) ^ _turn(a, 13) ^ _turn(a, 22))
+        second = U32(two + ((a & b) ^ (a & c) ^ (b & c)))
+        h, g, f, e = g, f, e, U32(d + first)
+        d, c, b, a = c, b, a, U32(first + second)
+    state[0], state[1] = U32(state[0] + a), U32(state[1] + b)
+    state[2], state[3] = U32(state[2] + c), U32(state[3] + d)
+    state[4], state[5] = U32(state[4] + e), U32(state[5] + f)
+    state[6], state[7] = U32(state[6] + g), U32(state[7] + h)
+
+
+@kernel
+def sha256_bucket(line: np.ndarray, start: int, stop: int, buckets: int) -> int:
+    """int(SHA-256(line[start:stop])) modulo `buckets`."""
+    state, w = INITIAL.copy(), np.empty(64, dtype=U32)
+    size = stop - start
+    blocks = (size + 9 + 63) // 64
+    for block in range(blocks):
+        for i in range(16):
+            word = U32(0)
+            for j in range(4):
+                at = 64 * block + 4 * i + j
+                byte = line[start + at] if at < size else (0x80 if at == size else 0)
+                word = U32((word << U32(8)) | U32(byte))
+            w[i] = word
+        if block == blocks - 1:
+            w[14], w[15] = U32((size * 8) >> 32), U32((size * 8) & 0xFFFFFFFF)
+        _block(state, w)
+    rest = U64(0)
+    for i in range(8):
+        rest = ((rest << U64(32)) | U64(state[i])) % U64(buckets)
+    return int(rest)
+
+
+@kernel
+def _mix(value: int) -> int:
+    """Spread 64 bits (the finaliser of splitmix64)."""
+    value = U64(value)
+    value = (value ^ (value >> U64(30))) * U64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> U64(27))) * U64(0x94D049BB133111EB)
+    return value ^ (value >> U64(31))
+
+
+@kernel
+def _bucket(
+    key: int, line: np.ndarray, start: int, stop: int, buckets: int,
+    keys: np.ndarray, known: np.ndarray,
+) -> int:  # fmt: skip
+    """The bucket of a gram, from the memory or by SHA-256."""
+    slot = int(key & U64(len(keys) - 1))
+    if keys[slot] != key:
+        keys[slot] = key
+        known[slot] = sha256_bucket(line, start, stop, buckets)
+    return known[slot]
+
+
+@kernel
+def add_grams(
+    line: np.ndarray, end: int, buckets: int, keys: np.ndarray, known: np.ndarray,
+    found: np.ndarray,
+) -> int:  # fmt: skip
+    """The buckets of the words and word pairs of a line; returns the number of words.
+
+    `found` gets word, pair, word, pair, ..., word: 2n - 1 buckets for n words. A gram that was
+    seen lately is remembered by 64 bits of its own (`keys`, `known`, a power of two of them; two
+    different grams share all 64 bits with probability 5e-20), so memory stays as it is.
+    """
+    words, grams = 0, 0
+    i, last_start = 0, 0
+    last = U64(0)
+    while i < end:
+        first = i
+        value = U64(0xCBF29CE484222325)
+        while i < end and line[i] != 32:
+            value = (value ^ U64(line[i])) * U64(0x100000001B3)
+            i += 1
+        if words:
+            key = _mix(last * U64(0x9E3779B97F4A7C15) + value) | U64(1)
+            found[grams] = _bucket(key, line, last_start, i, buckets, keys, known)
+            grams += 1
+        found[grams] = _bucket(_mix(value) & ~U64(1), line, first, i, buckets, keys, known)
+        grams += 1
+        words += 1
+        last, last_start = value, first
+        i += 1  # the blank
+    return words
+
+
+@kernel
+def count_grams(
+    data: np.ndarray, begins: np.ndarray, ends: np.ndarray, table: np.ndarray, buckets: int,
+    keys: np.ndarray, known: np.ndarray, counts: np.ndarray, limit: int, left: np.ndarray,
+) -> int:  # fmt: skip
+    """Add the grams of documents to `counts`; stop with the one that goes beyond `limit` grams.
+
+    Returns:
+        The number of documents that were read; where `left` is set the last of them was not
+        counted, because Python has to lower its case.
+    """
+    line = np.empty(room(begins, ends), dtype=np.uint8)
+    found = np.empty(len(line) + 1, dtype=np.int32)
+    total = 0
+    left[0] = False
+    for i in range(len(begins)):
+        end = write_line(data, begins[i], ends[i], DSIR, table, line)
+        if end < 0:
+            left[0] = True
+            return i + 1
+        words = add_grams(line, end, buckets, keys, known, found)
+        for k in range(2 * words - 1):
+            counts[found[k]] += 1
+        total += max(0, 2 * words - 1)
+        if total > limit:
+            return i + 1
+    return len(begins)
+
+
+@kernel
+def weigh(
+    data: np.ndarray, begins: np.ndarray, ends: np.ndarray, table: np.ndarray,
+    ratio: np.ndarray, keys: np.ndarray, known: np.ndarray,
+    weights: np.ndarray, lengths: np.ndarray, left: np.ndarray,
+) -> None:  # fmt: skip
+    """Sum of ratio[bucket] over each document's grams, and its words; `left` as in `score`."""
+    line = np.empty(room(begins, ends), dtype=np.uint8)
+    found = np.empty(len(line) + 1, dtype=np.int32)
+    for i in range(len(begins)):
+        end = write_line(data, begins[i], ends[i], DSIR, table, line)
+        left[i] = end < 0
+        if end < 0:
+            continue
+        words = add_grams(line, end, len(ratio), keys, known, found)
+        total = 0.0
+        for k in range(2 * words - 1):
+            total += ratio[found[k]]
+        weights[i], lengths[i] = total, words
+
+
+@kernel
+def cut_chunks(
+    data: np.ndarray, begins: np.ndarray, ends: np.ndarray, size: int, table: np.ndarray,
+    owner: np.ndarray, first: np.ndarray, last: np.ndarray,
+) -> int:  # fmt: skip
+    """Cut documents into runs of `size` words between blanks; returns how many.
+
+    The last run of a document counts if it has half the words or more, or is the only one.
+    Chunk j is data[first[j]:last[j]] of document owner[j].
+    """
+    number = 0
+    for i in range(len(begins)):
+        words, inside, before = 0, False, number
+        at = begins[i]
+        begin, end = at, at
+        while at < ends[i]:
+            point, step = _decode(data, at)
+            blank = I64(table[point]) & 7 == SPACE
+            if not blank and not inside:
+                if words == size:  # the chunk is full and another word follows
+                    owner[number], first[number], last[number] = i, begin, end
+                    number += 1
+                    words = 0
+                if words == 0:
+                    begin = at
+                words += 1
+            inside = not blank
+            at += step
+            if inside:
+                end = at
+        if words and (number == before or 2 * words >= size):
+            owner[number], first[number], last[number] = i, begin, end
+            number += 1
+    return number

@@ -1,0 +1,225 @@
+"""Score documents by a two-label fastText model without fastText, an order of magnitude faster.
+
+With two labels the log-odds of a document are the mean, over its words and hashed n-grams, of
+(b_in - b_out) . a_w. The input matrix is multiplied by that difference once, which leaves one
+number per word and per bucket: 8 MB for two million buckets in place of 2 GB at dim 256. What
+remains per document is hashing and adding (`kernels`). The result is fastText's own, without the
+1e-5 that it adds to every probability.
+Paper: a fastText classifier; how it is applied is not stated. Ours because scoring the corpus is
+nearly all of the selection's cost.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from trait_lib import records
+from trait_lib.selection import kernels, lines
+
+MAGIC, VERSION = 793712314, 12
+SUPERVISED, SOFTMAX = 3, 3
+HEADER = struct.Struct("<14id")  # magic, version, twelve settings, t
+ENTRY_END = struct.Struct("<qb")  # occurrences, kind (0 word, 1 label)
+ROWS = 65536  # rows of the input matrix that are multiplied at a time
+FORMS = {"words": kernels.WORDS, "raw": kernels.RAW, "plain": -1}
+
+
+class NotLinear(ValueError):
+    """A model that this module cannot score with; the message says why."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A two-label fastText model as one number per word and bucket."""
+
+    numbers: np.ndarray  # float32 (words + buckets,)
+    spelling: np.ndarray  # uint8, all words in a row
+    offsets: np.ndarray  # int64 (words + 1,)
+    hashes: np.ndarray  # uint32 (words,)
+    slots: np.ndarray  # int32, a power of two of them
+    settings: np.ndarray  # int64: words, buckets, ngrams, number of the word </s> or -1
+
+
+# --- reading a model --------------------------------------------------------------------------
+
+
+def read_model(path: str | Path, positive: str = lines.IN_DOMAIN) -> Linear:
+    """Read the file that fastText's `save_model` writes, a part of its matrix at a time.
+
+    Args:
+        path: of the model.
+        positive: the label whose odds are wanted.
+
+    Raises:
+        NotLinear: no such model, a compressed one, one with character n-grams, another loss than
+            softmax, or other than two labels; the message says which.
+    """
+    with open(path, "rb") as handle:
+        try:
+            data = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError:
+            raise NotLinear(f"{path}: empty, not a fastText model") from None
+    with data:
+        try:
+            return _read(data, str(path), positive)
+        except (struct.error, IndexError) as error:
+            raise NotLinear(f"{path}: ends too early for a fastText model ({error})") from None
+
+
+def _read(data: mmap.mmap, path: str, positive: str) -> Linear:
+    head = HEADER.unpack_from(data)
+    if head[:2] != (MAGIC, VERSION):
+        raise NotLinear(f"{path}: not a fastText model of version {VERSION}")
+    dim, ngrams, loss, kind, bucket, maxn = (head[i] for i in (2, 7, 8, 9, 10, 12))
+    if kind != SUPERVISED or loss != SOFTMAX:
+        raise NotLinear(f"{path}: not a classifier with softmax; train with loss='softmax'")
+    if maxn > 0:
+        raise NotLinear(f"{path}: has character n-grams (maxn {maxn}); train with maxn=0")
+    size, nwords, nlabels, _, pruned = struct.unpack_from("<iiiqq", data, HEADER.size)
+    if pruned >= 0:
+        raise NotLinear(f"{path}: pruned by fastText's quantize; use the .bin model")
+    if nlabels != 2:
+        raise NotLinear(f"{path}: has {nlabels} labels; scoring by one number needs two")
+    at = HEADER.size + struct.calcsize("<iiiqq")
+    words, labels = [], []
+    for _ in range(size):
+        end = data.find(b"\0", at)
+        _, is_label = ENTRY_END.unpack_from(data, end + 1)
+        (labels if is_label else words).append(data[at:end])
+        at = end + 1 + ENTRY_END.size
+    if positive.encode() not in labels:
+        known = ", ".join(label.decode("utf-8", "replace") for label in labels)
+        raise NotLinear(f"{path}: has no label {positive!r}; its labels: {known}")
+    if data[at]:
+        raise NotLinear(f"{path}: compressed by fastText's quantize; use the .bin model")
+    rows, columns = struct.unpack_from("<qq", data, at + 1)
+    if (rows, columns) != (nwords + bucket, dim):
+        raise NotLinear(f"{path}: its matrix does not fit its dictionary")
+    inputs = at + 17
+    outputs = inputs + 4 * rows * dim
+    if data[outputs]:
+        raise NotLinear(f"{path}: compressed by fastText's quantize; use the .bin model")
+    output = np.frombuffer(data, "<f4", 2 * dim, outputs + 17).reshape(2, dim).astype(float)
+    side = labels.index(positive.encode())
+    numbers = _multiply(data, inputs, rows, output[side] - output[1 - side])
+    return _with_words(words, numbers, bucket if ngrams > 1 else 0, ngrams)
+
+
+def _multiply(data: mmap.mmap, start: int, rows: int, direction: np.ndarray) -> np.ndarray:
+    """direction . a_w of every row of the matrix that begins at byte `start`, float32 (rows,)."""
+    dim = len(direction)
+    numbers = np.empty(rows, dtype=np.float32)
+    for first in range(0, rows, ROWS):
+        part = min(ROWS, rows - first)
+        matrix = np.frombuffer(data, "<f4", part * dim, start + 4 * first * dim)
+        numbers[first : first + part] = matrix.reshape(part, dim).astype(float) @ direction
+        del matrix  # the file could not be closed with it
+    return numbers
+
+
+def _with_words(words: list[bytes], numbers: np.ndarray, buckets: int, ngrams: int) -> Linear:
+    offsets = np.cumsum([0, *map(len, words)], dtype=np.int64)
+    hashes = np.array([kernels.fnv(word) for word in words], dtype=np.uint32)
+    room = 1 << max(4, (2 * len(words)).bit_length())
+    slots = np.full(room, -1, dtype=np.int32)
+    kernels.fill_slots(hashes, slots)
+    end_word = words.index(b"</s>") if b"</s>" in words else -1
+    settings = np.array([len(words), buckets, ngrams, end_word], dtype=np.int64)
+    spelling = np.frombuffer(b"".join(words), dtype=np.uint8)
+    return _frozen(Linear(numbers, spelling, offsets, hashes, slots, settings))
+
+
+def _frozen(model: Linear) -> Linear:
+    for part in fields(model):
+        getattr(model, part.name).setflags(write=False)
+    return model
+
+
+def save(model: Linear, folder: str | Path) -> Path:
+    """Write the model as .npy files, which several processes can map into the same memory."""
+    for part in fields(model):
+        with records.atomic_path(Path(folder) / f"{part.name}.npy") as temporary:
+            with open(temporary, "wb") as handle:
+                np.save(handle, getattr(model, part.name))
+    return Path(folder)
+
+
+def load(folder: str | Path) -> Linear:
+    """Map the files that `save` wrote."""
+    parts = {p.name: np.load(Path(folder) / f"{p.name}.npy", mmap_mode="r") for p in fields(Linear)}
+    return _frozen(Linear(**{name: np.asarray(part) for name, part in parts.items()}))
+
+
+# --- scoring ----------------------------------------------------------------------------------
+
+
+def buffers(texts: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The bytes of an array of strings, and where each one begins and ends; nulls are empty.
+
+    Returns:
+        data: uint8; begins, ends: int64, shape (n,).
+    """
+    wide = pa.types.is_large_string(texts.type) or pa.types.is_large_binary(texts.type)
+    _, places, data = texts.buffers()
+    kind = np.int64 if wide else np.int32
+    offsets = np.frombuffer(places, kind)[texts.offset : texts.offset + len(texts) + 1]
+    offsets = offsets.astype(np.int64)
+    values = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+    values.setflags(write=False)
+    ends = offsets[1:].copy()
+    if texts.null_count:
+        nulls = texts.is_null().to_numpy(zero_copy_only=False)
+        ends[nulls] = offsets[:-1][nulls]
+    return values, offsets[:-1].copy(), ends
+
+
+def log_odds(model: Linear, texts: pa.Array, form: str = "words") -> np.ndarray:
+    """log p(in-domain) - log p(general) of each document, float64, shape (n,).
+
+    Args:
+        model: from `read_model` or `load`.
+        texts: Arrow strings.
+        form: how a document becomes a line, see `lines.to_line`.
+
+    Returns:
+        Log-odds; 0 for a document of which the model knows nothing.
+    """
+    data, begins, ends = buffers(texts)
+    scores, left = np.zeros(len(begins)), np.zeros(len(begins), dtype=np.bool_)
+    _score(model, data, begins, ends, FORMS[form], scores, left)
+    if left.any():
+        rows = np.flatnonzero(left)
+        written = [lines.to_line(bytes(data[begins[i] : ends[i]]).decode(), form) for i in rows]
+        scores[rows] = log_odds(model, pa.array(written, pa.large_string()), "plain")
+    return scores
+
+
+def _score(
+    model: Linear,
+    data: np.ndarray,
+    begins: np.ndarray,
+    ends: np.ndarray,
+    form: int,
+    scores: np.ndarray,
+    left: np.ndarray,
+) -> None:
+    words, buckets, ngrams, end_word = (int(n) for n in model.settings)
+    table = kernels.code_points()
+    kernels.score(
+        data, begins, ends, form, table, model.numbers, words, buckets, ngrams, end_word,
+        model.slots, model.hashes, model.spelling, model.offsets, scores, left,
+    )  # fmt: skip
+
+
+def scorer(folder: str, form: str) -> Callable[[pa.Array], dict[str, Any]]:
+    """A column `log_odds` for the shard engine, from a model that `save` wrote."""
+    model = load(folder)
+    return lambda texts: {"log_odds": log_odds(model, texts, form)}
