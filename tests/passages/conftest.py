@@ -108,9 +108,8 @@ PRICE = prices.Price("m", "USD", "2026-01-01", input=1.0, output=2.0, batch_disc
 
 
 @pytest.fixture
-def ask(tmp_path, monkeypatch):
+def ask(tmp_path):
     """Ask a server for replies to texts: `ask(server, ["a", "b"], tries=3)`."""
-    monkeypatch.setattr(client, "FIRST_DELAY", 0.01)
 
     async def go(server, requests, ledger, price, needs_key, limits):
         settings = client.Settings(model="m", max_tokens=100)
@@ -121,7 +120,9 @@ def ask(tmp_path, monkeypatch):
     def run(server, texts, needs_key=False, **limits):
         ledger = tmp_path / "ledger.sqlite"
         requests = [Request([{"role": "user", "content": text}]) for text in texts]
-        limits = client.Limits(**{"concurrency": 4, "timeout_seconds": 5, **limits})
+        limits = client.Limits(
+            **{"concurrency": 4, "timeout_seconds": 5, "first_delay": 0.01, **limits}
+        )
         return asyncio.run(go(server, requests, ledger, PRICE, needs_key, limits))
 
     return run

@@ -14,7 +14,7 @@ from email.utils import formatdate
 import pytest
 
 from trait_lib import ROOT
-from trait_lib.passages import client
+from trait_lib.passages import client, prices, replies
 from trait_lib.passages.ledger import Ledger, Request
 
 OK = {"choices": [{"message": {"content": "fine"}, "finish_reason": "stop"}]}
@@ -115,11 +115,11 @@ def test_retry_after_is_waited_for_by_all(serve, ask):
 
 
 def test_retry_after_reads_seconds_milliseconds_and_dates():
-    assert client.retry_after({"retry-after": "1.5"}) == 1.5
-    assert client.retry_after({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
+    assert replies.retry_after({"retry-after": "1.5"}) == 1.5
+    assert replies.retry_after({"retry-after-ms": "250", "retry-after": "9"}) == 0.25
     date = formatdate(time.time() + 30, usegmt=True)
-    assert 27 < client.retry_after({"retry-after": date}) <= 31
-    assert client.retry_after({"retry-after": "soon"}) == client.retry_after({}) == 0
+    assert 27 < replies.retry_after({"retry-after": date}) <= 31
+    assert replies.retry_after({"retry-after": "soon"}) == replies.retry_after({}) == 0
 
 
 def test_a_server_that_asks_for_a_very_long_pause_ends_the_run(serve, ask):
@@ -250,7 +250,7 @@ def test_a_plan_sends_nothing_and_counts_what_is_missing(serve, ask, tmp_path):
     ask(server, ["a"])
     requests = [Request([{"role": "user", "content": text}]) for text in ("a", "b" * 400)]
     settings = client.Settings(model="m", max_tokens=100)
-    price = client.Price("m", "USD", "2026-01-01", 1.0, 2.0, 0.5)
+    price = prices.Price("m", "USD", "2026-01-01", 1.0, 2.0, 0.5)
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         plan = client.plan(requests, settings, client.Limits(), ledger, price, reply_tokens=50)
     assert (plan.requests, plan.in_ledger) == (2, 1)
@@ -332,7 +332,7 @@ def test_a_killed_run_goes_on_without_paying_twice(serve, tmp_path):
         sent_by_the_next(killed)
         done, lost = finished(path)
         assert before < len(done) < count
-        assert lost <= 8  # no more than were in flight
+        assert lost <= 8 + 1  # in flight, or entered and next in line
         unknown += lost
     last = sent_by_the_next(to_its_end)
     assert json.loads(last.stdout) == [f"reply to {i}" for i in range(count)]
@@ -371,7 +371,7 @@ def test_it_runs_inside_a_running_loop_as_a_notebook_has_one(serve, tmp_path):
     async def cell():
         requests = [Request([{"role": "user", "content": "a"}])]
         where = client.Server(server.url, needs_key=False)
-        price = client.Price("m", "USD", "2026-01-01", 0, 0)
+        price = prices.Price("m", "USD", "2026-01-01", 0, 0)
         with Ledger(tmp_path / "l.sqlite") as ledger:
             return await client.ask(
                 requests, client.Settings("m"), client.Limits(), ledger, price, where

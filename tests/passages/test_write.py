@@ -41,7 +41,7 @@ def make(server, path, attempts=2, groups=None, price=FREE, model=None, **rules)
 
     async def go():
         with Ledger(path) as ledger:
-            limits = client.Limits(concurrency=8, tries=3)
+            limits = client.Limits(concurrency=8, tries=3, first_delay=0.01)
             asked = (groups, messages, rules, settings, limits, ledger, price, server, attempts)
             return await write.write_passages(*asked)
 
@@ -125,8 +125,7 @@ def test_with_one_attempt_the_rejected_stay_rejected_with_their_reply(serve, tmp
     assert not names & {row["id"][:14] for row in written.rejected}
 
 
-def test_a_request_without_any_reply_is_a_rejection_too(serve, tmp_path, monkeypatch):
-    monkeypatch.setattr(client, "FIRST_DELAY", 0.01)
+def test_a_request_without_any_reply_is_a_rejection_too(serve, tmp_path):
     answer = scripted(lambda text: "")
 
     def behaviour(number, body):

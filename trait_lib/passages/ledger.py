@@ -8,6 +8,8 @@ Money: before a request is sent, the most that it can cost is entered as `at_ris
 answer takes that back and enters the real `cost`; a request whose fate is unknown (killed, timed
 out, dropped) stays at risk. Cost plus risk is never below what the provider can bill.
 
+Batches (`batch.py`) are entered with the requests that they hold, before anything is uploaded.
+
 Not stated in the paper; ours because a teacher's replies cost money and cannot be had again.
 """
 
@@ -24,7 +26,7 @@ from typing import Any
 
 from trait_lib import records, run
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE calls (
     key TEXT PRIMARY KEY,
@@ -44,13 +46,32 @@ CREATE TABLE calls (
     cost REAL NOT NULL DEFAULT 0,
     at_risk REAL NOT NULL DEFAULT 0,
     error TEXT,
-    verdict TEXT
+    verdict TEXT,
+    batch TEXT,
+    risk REAL NOT NULL DEFAULT 0
+)
+"""
+# `risk` is what the last send may have cost, `at_risk` the sum over all sends of unknown fate;
+# `name` is ours and stands in the batch's metadata; `file` and `batch` are the server's names
+BATCHES = """
+CREATE TABLE batches (
+    name TEXT PRIMARY KEY,
+    server TEXT NOT NULL,
+    model TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('planned', 'created', 'closed')),
+    requests INTEGER NOT NULL,
+    opened TEXT NOT NULL,
+    file TEXT,
+    batch TEXT,
+    status TEXT
 )
 """
 EXPORTED = (
     "key model messages settings attempt state sends first_sent finished reply text finish_reason "
     "prompt_tokens completion_tokens cost at_risk error verdict"
 ).split()
+
+REPLY = "key text finish_reason prompt_tokens completion_tokens cost error".split()
 
 
 class LedgerError(RuntimeError):
@@ -98,10 +119,7 @@ class Ledger:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # the client commits in another thread than the one that opened; never two at a time
-        self._db = sqlite3.connect(
-            self.path, timeout=1, check_same_thread=False, isolation_level=None
-        )
+        self._db = sqlite3.connect(self.path, timeout=1, isolation_level=None)
         self._db.row_factory = sqlite3.Row
         try:
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -123,9 +141,14 @@ class Ledger:
             tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if version == 0 and tables == 0:
                 self._db.execute(SCHEMA)
-                self._db.execute(f"PRAGMA user_version = {VERSION}")
+                self._db.execute(BATCHES)
+            elif version == 1:  # of the time before batches
+                self._db.execute("ALTER TABLE calls ADD COLUMN batch TEXT")
+                self._db.execute("ALTER TABLE calls ADD COLUMN risk REAL NOT NULL DEFAULT 0")
+                self._db.execute(BATCHES)
             elif version != VERSION:
                 raise sqlite3.DatabaseError(f"version {version}, this code reads {VERSION}")
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
 
     def __enter__(self) -> Ledger:
         """The ledger itself."""
@@ -162,12 +185,26 @@ class Ledger:
 
     def replies(self, keys: Iterable[str]) -> dict[str, Reply]:
         """The finished replies among `keys`; failed requests are not among them."""
-        found = {}
-        for key in keys:
-            query = "SELECT * FROM calls WHERE key = ? AND state = 'done'"
-            if row := self._db.execute(query, (key,)).fetchone():
-                found[key] = _reply(row)
-        return found
+        return self._among(keys, "done")
+
+    def failures(self, keys: Iterable[str]) -> dict[str, Reply]:
+        """Those among `keys` that ended without a reply, with `error` set."""
+        return self._among(keys, "failed")
+
+    def _among(self, keys: Iterable[str], state: str) -> dict[str, Reply]:
+        query = f"SELECT {', '.join(REPLY)} FROM calls WHERE key = ? AND state = ?"
+        rows = (self._db.execute(query, (key, state)).fetchone() for key in keys)
+        return {row["key"]: _reply(row) for row in rows if row}
+
+    def open_batches(self) -> list[dict[str, Any]]:
+        """The batches that are not closed, the oldest first, as rows of the table."""
+        query = "SELECT * FROM batches WHERE state != 'closed' ORDER BY opened, name"
+        return [dict(row) for row in self._db.execute(query)]
+
+    def waiting_in(self, batch: str) -> dict[str, float]:
+        """The requests of a batch without an end: key -> what the batch may cost for it."""
+        query = "SELECT key, risk FROM calls WHERE batch = ? AND state = 'sent'"
+        return {row["key"]: row["risk"] for row in self._db.execute(query, (batch,))}
 
     def totals(self) -> dict[str, Any]:
         """Counts and sums over the whole ledger.
@@ -195,34 +232,44 @@ class Ledger:
         self.apply((statement, {"key": k, "verdict": v}) for k, v in verdicts.items())
 
     def export(self, path: str | Path) -> int:
-        """Write the finished requests as rows, in the order of their keys; returns their number.
+        """Write every request that has an end as a row, in the order of keys; returns their number.
 
         With the exported file anyone can make the same passages without a key; see `load`.
         """
-        query = "SELECT * FROM calls WHERE state = 'done' ORDER BY key"
+        query = "SELECT * FROM calls WHERE state != 'sent' ORDER BY key"
         rows = ({name: row[name] for name in EXPORTED} for row in self._db.execute(query))
         return records.write_rows(path, rows)
 
     def load(self, path: str | Path) -> int:
-        """Enter the rows of an exported ledger that are not here yet; returns how many came in.
+        """Enter the rows of an exported ledger; returns how many came in.
+
+        Replies that are here already stay as they are. All come in, or none.
 
         Raises:
             LedgerError: a row is not of an exported ledger, or its key is not its content's hash.
         """
-        changes = []
         names = ", ".join(EXPORTED)
         values = ", ".join(f":{name}" for name in EXPORTED)
-        before = self.totals()["done"]
-        for number, row in enumerate(records.read_rows(path), start=1):
-            if set(row) != set(EXPORTED):
-                raise LedgerError(f"{path}: row {number} is not of an exported ledger")
-            request = Request(json.loads(row["messages"]), row["attempt"])
-            if row["key"] != request_key(row["model"], json.loads(row["settings"]), request):
-                raise LedgerError(f"{path}: row {number} was changed: its key does not fit")
-            changes.append((f"INSERT OR REPLACE INTO calls ({names}) VALUES ({values})", row))
-        done = self.replies(values["key"] for _, values in changes)
-        self.apply(change for change in changes if change[1]["key"] not in done)
-        return self.totals()["done"] - before
+        # a reply is never replaced, a request without one is
+        statement = (
+            f"INSERT INTO calls ({names}) VALUES ({values}) ON CONFLICT (key) DO UPDATE SET "
+            + ", ".join(f"{name} = excluded.{name}" for name in EXPORTED)
+            + " WHERE calls.state != 'done'"
+        )
+        before = self._db.total_changes
+        rows = enumerate(records.read_rows(path), start=1)
+        self.apply((statement, _checked(row, f"{path}: row {number}")) for number, row in rows)
+        return self._db.total_changes - before
+
+
+def _checked(row: records.Row, where: str) -> records.Row:
+    """The row of an exported ledger; raises `LedgerError` when it is not one."""
+    if set(row) != set(EXPORTED) or row["state"] not in ("done", "failed"):
+        raise LedgerError(f"{where} is not of an exported ledger")
+    request = Request(json.loads(row["messages"]), row["attempt"])
+    if row["key"] != request_key(row["model"], json.loads(row["settings"]), request):
+        raise LedgerError(f"{where} was changed: its key does not fit")
+    return row
 
 
 def _reply(row: Mapping[str, Any]) -> Reply:
@@ -243,21 +290,38 @@ Change = tuple[str, dict[str, Any]]
 
 
 def sending(
-    key: str, model: str, settings: Mapping[str, Any], request: Request, worst: float
+    key: str,
+    model: str,
+    settings: Mapping[str, Any],
+    request: Request,
+    worst: float,
+    batch: str | None = None,
 ) -> Change:
-    """The request is about to be sent, and may cost `worst`."""
+    """The request is about to be sent, alone or in a batch, and may cost `worst`."""
     statement = (
         "INSERT INTO calls (key, model, messages, settings, attempt, state, sends, first_sent, "
-        "at_risk) VALUES (:key, :model, :messages, :settings, :attempt, 'sent', 1, :now, :worst) "
+        "at_risk, batch, risk) "
+        "VALUES (:key, :model, :messages, :settings, :attempt, 'sent', 1, :now, :worst, :batch, "
+        ":worst) "
         "ON CONFLICT (key) DO UPDATE SET state = 'sent', sends = sends + 1, "
-        "at_risk = at_risk + :worst, error = NULL"
+        "at_risk = at_risk + :worst, error = NULL, batch = :batch, "
+        "risk = :worst"
     )
     values = {"key": key, "model": model, "attempt": request.attempt, "now": _now()}
     texts = {
         "messages": json.dumps([dict(m) for m in request.messages], ensure_ascii=False),
         "settings": json.dumps(dict(settings), sort_keys=True),
     }
-    return statement, {**values, **texts, "worst": worst}
+    return statement, {**values, **texts, "worst": worst, "batch": batch}
+
+
+def withdrawn(key: str, worst: float, reason: str) -> Change:
+    """The request was entered and then not sent."""
+    statement = (
+        "UPDATE calls SET state = 'failed', sends = sends - 1, finished = :now, error = :reason, "
+        "at_risk = max(at_risk - :worst, 0) WHERE key = :key"
+    )
+    return statement, {"key": key, "worst": worst, "reason": reason, "now": _now()}
 
 
 def answered(reply: Reply, raw: str, worst: float) -> Change:
@@ -296,3 +360,30 @@ def failed(key: str, error: str) -> Change:
         "UPDATE calls SET state = 'failed', finished = :now, error = :error WHERE key = :key"
     )
     return statement, {"key": key, "error": error, "now": _now()}
+
+
+def batch_planned(name: str, server: str, model: str, requests: int) -> Change:
+    """A batch is about to be uploaded to `server`; enter its requests in the same commit."""
+    statement = (
+        "INSERT INTO batches (name, server, model, state, requests, opened) "
+        "VALUES (:name, :server, :model, 'planned', :requests, :now)"
+    )
+    values = {"name": name, "server": server, "model": model, "requests": requests}
+    return statement, values | {"now": _now()}
+
+
+def batch_uploaded(name: str, file: str) -> Change:
+    """The requests of a batch are on the server, which does nothing with them yet."""
+    return "UPDATE batches SET file = :file WHERE name = :name", {"name": name, "file": file}
+
+
+def batch_created(name: str, batch: str) -> Change:
+    """The server works on the batch, from now on or since an earlier run."""
+    statement = "UPDATE batches SET state = 'created', batch = :batch WHERE name = :name"
+    return statement, {"name": name, "batch": batch}
+
+
+def batch_closed(name: str, status: str) -> Change:
+    """All that a batch gave is in the ledger."""
+    statement = "UPDATE batches SET state = 'closed', status = :status WHERE name = :name"
+    return statement, {"name": name, "status": status}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -37,6 +37,11 @@ class Price:
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """The money for these tokens."""
         return (prompt_tokens * self.input + completion_tokens * self.output) / 1e6
+
+    def by_batch(self) -> Price:
+        """The price of the same model over the batch interface."""
+        share = 1 - self.batch_discount
+        return replace(self, input=self.input * share, output=self.output * share)
 
 
 def load_price(model: str, path: str | Path = PRICE_FILE) -> Price:
