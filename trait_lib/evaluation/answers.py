@@ -24,13 +24,13 @@ from typing import Any
 
 from trait_lib import records
 from trait_lib.evaluation.equivalence import equivalent
-from trait_lib.evaluation.expressions import LONGEST
+from trait_lib.evaluation.expressions import LONGEST, decimals
 from trait_lib.evaluation.extraction import Found, choice_letter, extract
 from trait_lib.evaluation.notation import spelled
 from trait_lib.evaluation.symbolic import Judge
 from trait_lib.evaluation.units import without_units
 from trait_lib.evaluation.values import readable
-from trait_lib.evaluation.words import spoken_number
+from trait_lib.evaluation.words import is_text, plain_words, spoken_number
 
 SECONDS = 8.0  # that math-verify may take for one output, whatever it holds
 KINDS = ("number", "math", "text", "choice")
@@ -71,14 +71,26 @@ def grade(
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}; it must be one of {', '.join(KINDS)}")
-    if kind == "number":
-        kind = _kind_of(_as_text(gold))
+    if kind in (None, "number"):
+        kind = _kind_of(_as_text(gold), kind)
     with _turn:
         return _grade([_as_text(answer) for answer in (gold, *alternatives)], text, kind)
 
 
-def _kind_of(gold: str) -> str:
-    """number, or what a right answer is that is announced as one and is none: `3:30 p.m.`."""
+def _kind_of(gold: str, announced: str | None) -> str:
+    """The kind of a right answer, also where it is announced as a number and is none: `3:30 p.m.`.
+
+    Without a kind, a plain number is a number, one letter from A to E a choice, and words are text.
+    """
+    if announced is None:
+        bare = spelled(gold[:LONGEST]).removesuffix("%")
+        if decimals(bare) or re.fullmatch(r"-?\d+/\d+", bare) or len(gold) > LONGEST:
+            return "number"
+        if re.search(r"\d\s*[ap]\.?\s?m\b", bare, re.IGNORECASE):
+            return "text"
+        if re.fullmatch(r"[A-E]|\(\s*[A-E]\s*\)", bare):
+            return "choice"
+        return "text" if is_text(bare) and "\\" not in gold else "math"
     if len(gold) > LONGEST or readable(without_units(spelled(gold))) is not None:
         return "number"
     return "text" if re.search(r"[a-zA-Z]{2}|[ap]\.m", gold) and "_" not in gold else "math"
@@ -110,8 +122,9 @@ def _compare(gold: str, answer: str, kind: str | None) -> tuple[bool, str]:
     if kind == "choice":
         wanted = choice_letter(gold) or gold.strip().upper()
         return wanted == answer, "same letter" if wanted == answer else "another letter"
-    if kind == "number" and (spoken := spoken_number(answer.lower().split())) is not None:
-        answer = str(spoken)
+    if kind == "number" and re.search("[a-zA-Z]{3}", answer):
+        spoken = spoken_number(plain_words(answer))
+        answer = answer if spoken is None else str(spoken)
     try:
         return equivalent(gold, answer, judge().compare, kind)
     except Exception as error:  # one strange output must not end the grading of all others

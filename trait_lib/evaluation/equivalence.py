@@ -94,6 +94,7 @@ MATRIX = re.compile(
     r"\\end\s*\{\1\}",
     re.DOTALL,
 )
+ORDER = re.compile(r"[<>]|!=")
 RELATION = re.compile(r"<=|>=|!=|<|>|=")
 
 
@@ -165,11 +166,16 @@ LABEL = re.compile(
 )
 
 
+NAMED_VALUE = re.compile(r"\|\s*[A-Z]{2}\s*\||[a-zA-Z]\s*\^\s*\{?\s*-1\s*\}?\s*\([^()]*\)")
+
+
 def is_label(left: str) -> bool:
     """Is the left side of an equation only a name: `x`, `f(x)`, `AB`, `P(A)`, `Area`?"""
     left = trimmed(left)
     if enclosed(left):
         return all(is_label(part) for part in split(enclosed(left)[1], (",",)))
+    if NAMED_VALUE.fullmatch(left):
+        return True
     if LABEL.fullmatch(left) and "\\frac" not in left and "\\sqrt" not in left:
         return True
     return bool(re.match(r"[a-zA-Z]", left)) and not re.search(r"[\d\\^]", left)
@@ -184,12 +190,14 @@ def sides(text: str) -> list[str]:
 def _unwrapped(gold: str, answer: str, compare: Compare) -> tuple[str, str]:
     """Take the names off: `x = 5` is 5, `x \\in S` is S, `3 + 4 = 7` is 7, `a \\approx b` is a."""
     gold, answer = (_after_in(_exact_side(text)) for text in (gold, answer))
-    if re.search(r"[<>]|!=", gold + answer) or len(elements(answer)) > 1:
+    if any(outside(text, ORDER) for text in (gold, answer)) or len(elements(answer)) > 1:
         return gold, answer
     left, right = sides(gold), sides(answer)
     if len(left) == 2 and len(right) == 2 and all(_is_variable(s) for s in (left[0], right[0])):
         return gold, answer  # two equations: their letters count
     if len(left) == 1 and len(right) > 1:
+        if len(right) == 2 and _numeric(right[0]) and _is_variable(right[1]):
+            return gold, right[0]
         if is_label(right[0]) or _numeric(right[0]) or len(right) > 2:
             return gold, right[-1]
         if is_label(right[-1]):
@@ -268,12 +276,19 @@ def _unions(gold: str, answer: str, compare: Compare) -> Verdict | None:
 REALS = {r"\mathbb{R}", "allrealnumbers", "allreals", r"\text{allrealnumbers}", r"\text{allreals}"}
 
 
+POINT = re.compile(  # `P(1,2)`, `the point (1,2)`
+    r"(?:[A-Z]|\\text\s*\{\s*(?:the\s+)?(?:point|interval|set|vector)s?(?:\s+is)?:?\s*\})\s*(?=\(|\[|\\\{)"
+)
+
+
 def _enclosed(gold: str, answer: str, compare: Compare) -> Verdict | None:
     """Tuples and intervals: the brackets count, and the order; sets: neither."""
     gold, answer = (
         r"(-\infty,\infty)" if squeezed(text) in REALS else _interval(text)
         for text in (gold, answer)
     )
+    if enclosed(gold) and (point := POINT.match(answer)):
+        answer = answer[point.end() :]
     first, second = enclosed(gold), enclosed(answer)
     if first is None and second is None:
         return None
@@ -356,6 +371,9 @@ def _lists(gold: str, answer: str, compare: Compare) -> Verdict | None:
             first, second = loose
     if len(first) == len(second) == 1:
         return None
+    names = {pair[0] for pair in map(sides, first) if len(pair) == 2}
+    if len(names) == len(first) and not any(len(sides(part)) == 2 for part in second):
+        return _ordered([sides(part)[1] for part in first], second, compare)
     return _unordered(_shared_name(first), _shared_name(second), compare)
 
 

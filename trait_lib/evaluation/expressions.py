@@ -359,7 +359,7 @@ def _repeating(whole: str, fixed: str, cycle: str) -> Fraction:
 
 def decimals(text: str) -> tuple[Fraction, int, int] | None:
     """The (value, digits after the point, significant digits) of a plain decimal, else None."""
-    match = re.fullmatch(r"([+-]?)\s*(\d[\d,]*|)(?:\.(\d+))?", text.strip())
+    match = re.fullmatch(r"([+-]?)\s*(\d{1,3}(?:,\d{3})+|\d+|)(?:\.(\d*))?", text.strip())
     if match is None or len(text) > DIGITS or not (match[2] or match[3]):
         return None
     whole, part = match[2].replace(",", ""), match[3] or ""
@@ -524,7 +524,7 @@ def _operation(kind: str, parts: list[complex], angle: bool) -> complex:
     if kind == "div":
         return first / second
     if kind == "neg":
-        return -first
+        return 0j - first  # and not -first: its imaginary part -0 is another side of the cut
     if kind == "pow":
         return first**second
     if kind == "root":

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from trait_lib.evaluation.expressions import variables
-from trait_lib.evaluation.notation import spelled, trimmed
+from trait_lib.evaluation.notation import DELIMITERS, spelled, trimmed
 from trait_lib.evaluation.units import without_units
 from trait_lib.evaluation.values import readable
 from trait_lib.evaluation.words import leading_number, plain_words, spoken_number
@@ -34,7 +35,7 @@ MINERVA_LENGTH = 2000  # characters between `final answer is` and `I hope`
 PHRASE = re.compile(
     r"(?<![a-z])answers?[*_`\"']{0,3}"
     r"(?:[ \t]+(?:to|of|for|in|as)\b[^.:\n]{0,60}?(?=[ \t](?:is|are)\b))?[ \t]*"
-    r"(?:(?:is|are|would be|should be|must be)\b(?!n't)|:|=)"
+    r"(?:(?:is|are|would be|should be|must be)\b(?!n't)|:|=|[–—][ \t])"
     r"|<answer>",
     re.IGNORECASE,
 )
@@ -53,7 +54,7 @@ JUDGING = re.compile(
     re.IGNORECASE,
 )
 SENTENCE_END = re.compile(
-    r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\b[ap]\.m)(?<![ap]\.m)[.!?](?=[\s\"'*)\]]|$)"
+    r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bRs)(?<!\bapprox)(?<!\b[ap]\.m)(?<![ap]\.m)[.!?]{1,3}(?=[\s\"'*)\]]|$)"
     r"(?!\s*[ap]\.?m)|\n|</answer>"
 )
 BECAUSE = re.compile(
@@ -62,7 +63,7 @@ BECAUSE = re.compile(
     re.IGNORECASE,
 )
 AMOUNT = re.compile(
-    r"(?<![\w.])"
+    r"(?<![A-Za-z0-9_.])"
     r"[-+]?\s?(?:[$€£]\s?)?[-+]?"
     r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?:[eE][-+]?\d{1,3}\b|\s*\*\s*10\s*\^\s*\{?-?\d+\}?)?"
@@ -100,6 +101,8 @@ def locate(text: str, kind: str | None = None) -> Found:
         return Found(None, "traceback")
     if BOX.search(text):
         return Found(None, "a box that does not close")
+    if bare_box := re.findall(r"\\boxed\s+([^\s{}$]+)", text):
+        return Found(bare_box[-1], "box")
     marked = _after_marks(text)
     if marked is not None:
         return marked
@@ -163,7 +166,7 @@ def _after_phrase(text: str, kind: str | None) -> Found | None:
         rest = text[match.end() :]
         if JUDGING.match(rest) and len(matches) > 1:
             continue  # "I think this answer is correct" gives none
-        rest = re.sub(r"^[\s*_`:=\"'>]+", "", rest)
+        rest = re.sub(r"^(?:[\s*_`:=\"']|(?<=\n)>)+", "", rest)
         if not rest.strip():
             return Found(None, "a phrase that breaks off")
         return Found(sentence(rest, match[0][-1] in ":="), "answer is")
@@ -200,12 +203,10 @@ def extract(text: str, kind: str | None = None) -> Found:
     if found.answer is None:
         return found
     stretch = found.answer
-    if (
-        found.where != "answer is"
-        and len(stretch) <= LONGEST
-        and (inner := _after_phrase(stretch, kind))
-    ):
-        stretch = inner.answer or ""
+    if found.where != "answer is" and len(stretch) <= LONGEST:
+        words = re.fullmatch(r"\s*\\text\s*\{([^{}]*)\}[\s.]*", stretch)
+        if inner := _after_phrase(words[1] if words else stretch, kind):
+            stretch = inner.answer or ""
     if len(stretch) > LONGEST and found.where != "whole text":
         return Found(stretch, found.where)  # compared digit by digit at most
     if TRACEBACK.search(stretch):
@@ -222,14 +223,31 @@ def extract(text: str, kind: str | None = None) -> Found:
         return Found(None, "no answer given")
     if not _balanced(stretch):
         return Found(None, "a formula that breaks off")
+    stretch = LEADING_SIGN.sub("", stretch)
     if kind == "number":
         return _amount(stretch, found.where)
     return Found(stretch.strip(), found.where) if stretch.strip() else Found(None, "empty")
 
 
+LEADING_SIGN = re.compile(r"^\s*[=:](?!=)\s*")
+HTML_TAG = re.compile(
+    r"</?(?:b|i|em|strong|p|div|span|br|h[1-6]|u|code|pre|td|tr|li|ul|ol|font|center|body|html)"
+    r"(?:\s[^<>]{0,200})?/?>",
+    re.IGNORECASE,
+)
+
+
 def _without_markup(stretch: str) -> str:
-    """Without Markdown emphasis, and without a brace that closes what began before."""
-    stretch = re.sub(r"\*\*|__|`", "", stretch).strip()
+    """Without Markdown emphasis and HTML tags, and without a brace that closes what began before.
+
+    `**` between two characters of a formula is a power.
+    """
+    stretch = HTML_TAG.sub("", re.sub(r"<sup>\s*([^<>]*)</sup>", r"^{\1}", stretch))
+    stretch = re.sub(r"(?<![\w)])\*\*|\*\*(?![\w(-])|__|`", "", stretch).strip()
+    stretch = re.sub(r"(?<![\w)*])\*([^*\n]+)\*(?![\w(*])", r"\1", stretch)
+    stretch = re.sub(r"(?<=[\w.)}])\*$", "", stretch)
+    if stretch.endswith(")") and not re.search(r"[(\[]", stretch):
+        stretch = stretch[:-1]
     return stretch.rstrip("}\"' ") if "{" not in stretch else stretch
 
 
@@ -249,7 +267,8 @@ def _balanced(text: str) -> bool:
             depth += 1 if match[0] == "{" else -1
             if depth < 0:
                 return False
-    opened, closed = len(re.findall(r"\\\(|\\\[", text)), len(re.findall(r"\\\)|\\\]", text))
+    marks = [match[0][-1] for match in DELIMITERS.finditer(text)]
+    opened, closed = sum(mark in "([" for mark in marks), sum(mark in ")]" for mark in marks)
     ends_open = re.search(
         r"\\(?:frac|sqrt|d?frac\{[^{}]*\}|[tc]frac)\s*$|[\^_=+*/]\s*\$?\s*$", text
     )
@@ -261,7 +280,7 @@ SHORT = 300  # characters; a longer output is no answer by itself
 
 def _from_whole_text(text: str, kind: str | None) -> Found:
     """No box, mark or phrase: the output is an answer by itself, or its last number counts."""
-    bare = _without_markup(text) if len(text) <= LONGEST else text
+    bare = LEADING_SIGN.sub("", _without_markup(text)) if len(text) <= LONGEST else text
     if len(bare) <= SHORT and "\n" not in bare and _is_bare_answer(bare, kind):
         return Found(bare, "whole text")
     if kind == "text" or NO_ANSWER.fullmatch(bare):
@@ -276,7 +295,8 @@ def _is_bare_answer(bare: str, kind: str | None) -> bool:
         return bool(bare) and len(words) <= 6
     if NO_ANSWER.fullmatch(bare) or not _balanced(bare):
         return False
-    if spoken_number(plain_words(bare)) is not None or (kind is None and bare.isalpha()):
+    spoken = spoken_number(plain_words(bare)) is not None and ":" not in bare
+    if spoken or (kind is None and bare.isalpha()):
         return True
     if kind != "number":
         return not words
@@ -288,7 +308,7 @@ def _is_bare_answer(bare: str, kind: str | None) -> bool:
 
 def last_amount(text: str) -> Found:
     """The last number of a text."""
-    clean = spelled(text[-LONGEST:])
+    clean = spelled(joined_digits(text[-LONGEST:]))
     matches = [*AMOUNT.finditer(clean), *FRACTION.finditer(clean)]
     if not matches:
         return Found(None, "nothing found")
@@ -302,8 +322,23 @@ def _tidy(amount: str) -> str:
     return re.sub(r"[$€£\s](?=[\d.])|^[\s]+", "", amount) if "/" not in amount else amount.strip()
 
 
+GROUPED_OTHERWISE = re.compile(r"(?<=\d)(?:['’_](?=\d{3}(?!\d))|,\s(?=000(?!\d)))")
+INDIAN = re.compile(r"(?<![\d.,])\d{1,2}(?:,\d{2})+,\d{3}(?![\d,])")
+
+
+def joined_digits(text: str) -> str:
+    """`1'234`, `1_234` and `12,34,567` with the commas that `1,234` has, or none."""
+    return INDIAN.sub(lambda m: m[0].replace(",", ""), GROUPED_OTHERWISE.sub(",", text))
+
+
+BOUND = re.compile(
+    r"\s*(?:[<>]|(?:more|less|fewer|greater|larger|smaller)\s+than\b|over\b|under\b)"
+)
+DENIED = re.compile(r"^\W*(?:not|no|never)\b|n't\b|\bcannot\b", re.IGNORECASE)
+COMMAND = re.compile(r"\\(?!l?dots|cdots|approx|therefore|quad)[a-z]")
+NEGATIVE = re.compile(r"(?:minus|negative)\s+$", re.IGNORECASE)
 JOINED = re.compile(
-    r"\s*(?:,|;|&|-|(?:or|and|to|nor)\b|\\text\s*\{\s*(?:or|and|to)\s*\})\s*"
+    r"\s*(?:,|;|&|-|[<>]=?|(?:or|and|to|nor|plus|minus|times)\b|\\text\s*\{\s*(?:or|and|to)\s*\})\s*"
     r"|\s+|[a-zA-Z$%\s(,]{0,30}?\b(?:or|and)\b\s*(?:maybe|perhaps|possibly)?\s*\W?\s*",
     re.IGNORECASE,
 )
@@ -317,7 +352,12 @@ def _amount(stretch: str, where: str) -> Found:
     it begins, or its last one. Numbers joined by `or`, `and` or a comma, and `2 hours 20 minutes`,
     are no one number: they are left as they stand, and so equal to none.
     """
+    stretch = re.sub(r"^<\s*([^<>]*?)\s*>$", r"\1", joined_digits(stretch).strip())
     clean = spelled(stretch)
+    if BOUND.match(clean) or (where == "box" and re.search(r"[<>]|!=", clean)):
+        return Found(clean, where)
+    if solved := re.fullmatch(r"([-\d.,]+)\s*=\s*[a-zA-Z]", clean):
+        clean = solved[1]
     if "=" in clean and not re.search(r"[<>]", clean):
         clean = trimmed(clean.split("=")[-1])
     plain = re.sub(r"\\text\s*\{([^{}]*)\}", r" \1 ", clean)
@@ -331,10 +371,17 @@ def _amount(stretch: str, where: str) -> Found:
         between = plain[first.end() : second.start()]
         if JOINED.fullmatch(between) or COMPOUND.fullmatch(between):
             return Found(clean, where)
+    if DENIED.search(plain[: numbers[-1].start()]) or (where == "box" and COMMAND.search(plain)):
+        return Found(clean, where)
     begins = not re.search(r"[a-zA-Z]", plain[: numbers[0].start()])
     chosen = numbers[0] if begins else numbers[-1]
+    if len(numbers) == 1 and (words := leading_number(plain_words(plain[chosen.start() :]))):
+        if " " in words:  # `2 and a half hours`, `3 million dollars`
+            return Found(words, where)
+    if NEGATIVE.search(plain[: chosen.start()]) and chosen[0][0].isdigit():
+        return Found("-" + _tidy(chosen[0]), where)
     rest = plain[chosen.end() :]
-    if re.match(r"\s?[a-zA-Z](?![a-zA-Z-])|[a-zA-Z_^(]|\s*[*/^+]|\\", rest):
+    if re.match(r"\s?[a-zA-Z](?![a-zA-Z-])|[a-zA-Z_^(]|\s*[*/^+]|\s*:\s*\d|\s*\\[a-z]", rest):
         return Found(clean, where)  # `5x`, `5 m`, `5 + ...`: not a number by itself
     scale = re.match(r"\s*(hundred|thousand|million|billion)\b", rest)
     percent = "%" if rest.lstrip().startswith("%") else ""
@@ -357,6 +404,7 @@ def choice_letter(stretch: str, whole_text: bool = False) -> str | None:
 
     "A" before a word in lower case is the article.
     """
+    stretch = stretch if stretch.isascii() else unicodedata.normalize("NFKC", stretch)
     plain = re.sub(
         r"\\(?:text|mathrm|mathbf|textbf|mbox|mathit|textit|operatorname|mathsf|bf|rm)"
         r"(?![a-zA-Z])\s*",
@@ -416,7 +464,8 @@ def _another(head: re.Match[str]) -> bool:
 
 MARK = re.compile(
     rf"[(\[{{<]\s*({LETTER})\s*[)\]}}>]|(?<![\w('])([A-J])(?=[).:](?:\s|$))"
-    rf"|\b(?:option|choice)\s+({LETTER})\b|(?<![\w'])([B-HJ])(?=\s*[!;,]?$)",
+    rf"|\b(?:option|choice)\s+({LETTER})\b|(?<![\w'])([B-HJ])(?=\s*[!;,]?$)"
+    r"|(?<![\w'])([A-J])(?=\s+is\s+(?:the\s+)?(?:right|correct|true|answer|best)\b)",
     re.MULTILINE,
 )
 

@@ -48,6 +48,7 @@ UNICODE = {
     "∅": r"\emptyset ",
     "ℝ": r"\mathbb{R}",
     "∠": r"\angle ",
+    "∶": ":",
     "º": DEGREE,
     "˚": DEGREE,
     "⟨": r"\langle ",
@@ -70,7 +71,9 @@ UNICODE_TABLE = str.maketrans(UNICODE)
 SCRIPT_RUN = re.compile(f"([{''.join(SUPERSCRIPTS)}]+)|([{''.join(SUBSCRIPTS)}]+)")
 THIN_SPACE = re.compile(r"(?<=\d)[\u2009\u202f\u00a0](?=\d{3}(?!\d))")
 ROOT_SIGN = re.compile(r"([√∛])\s*(?=[({\d\\a-zA-Z])")
-CURRENCY = re.compile(r"\\?[$]|[€£¥₹₽₩¢]|\\(?:pounds|euro)\b")
+CURRENCY = re.compile(
+    r"\b(?:US|CA|AU|NZ|HK|[CAS])\\?[$](?=\s?[\d.])|\\?[$]|[€£¥₹₽₩¢]|\\(?:pounds|euro)\b"
+)
 TEXT_COMMANDS = (
     "text|textrm|textbf|textit|textsf|texttt|textup|textnormal|mathrm|mathbf|mathit|mathsf|mathtt"
     "|mbox|hbox|operatorname\\*?|boldsymbol|bm|emph|underline|mathcal|fbox|boxed"
@@ -89,6 +92,7 @@ LATEX: list[tuple[re.Pattern[str], str]] = [
         (r"\\(?:rbrack)(?![a-zA-Z])", "]"),
         (r"\\[dtcs]frac(?![a-zA-Z])", r"\\frac"),
         (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
+        (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
         (r"\\(?:hspace|vspace|phantom|hphantom|label|tag)\*?\s*\{[^{}]*\}", " "),
         (
             r"\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|mathstrut|strut|hfill|rm|bf"
@@ -104,6 +108,7 @@ LATEX: list[tuple[re.Pattern[str], str]] = [
         ),
         (r"\\\\\s*\[[^\]]*\]", r"\\\\"),
         (r"\\%", "%"),
+        (r"\\colon(?![a-zA-Z])|\{\s*:\s*\}", ":"),
         (r"\\_", "_"),
         (r"\\#", ""),
         (
@@ -112,10 +117,22 @@ LATEX: list[tuple[re.Pattern[str], str]] = [
         ),
         (r"\s*\\(?:degrees?|textdegree)(?![a-zA-Z])", DEGREE),
         (rf"\\(?:{TEXT_COMMANDS})(?![a-zA-Z])\s*", r"\\text"),
+        (  # \frac{\text{m}}{\text{s}} is \text{m/s}
+            r"\\frac\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}"
+            r"\s*\{\s*\\text\s*\{([^{}]*)\}(?:\s*\^\s*\{?\d\}?)?\s*\}",
+            r"\\text{\1/\2}",
+        ),
+        (r"\\\{\s*\\\}", r"\\emptyset "),
+        (r"(?<![\w}.])\\text\s*\{\s*([-+]?\d[\d.,]*)\s*\}", r"\1"),
         (r"\\(?:cdot|times|ast|cdotp|bullet)(?![a-zA-Z])", "*"),
         (r"\\div(?![a-zA-Z])", "/"),
         (r"\\lg(?![a-zA-Z])", r"\\log"),
         (r"(?<![\\a-zA-Z])[Cc]\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"\\binom{\1}{\2}"),
+        (
+            r"(?:\{\s*\}|(?<![\w}]))\s*[_^]\s*\{?\s*(\d+)\s*\}?\s*(?:C|\\text\s*\{\s*C\s*\})\s*"
+            r"_\s*\{?\s*(\d+)\s*\}?",
+            r"\\binom{\1}{\2}",
+        ),
         (r"\\(?:leqslant|leq|le)(?![a-zA-Z])", "<="),
         (r"\\(?:geqslant|geq|ge)(?![a-zA-Z])", ">="),
         (r"\\(?:neq|ne)(?![a-zA-Z])", "!="),
@@ -128,14 +145,17 @@ LATEX: list[tuple[re.Pattern[str], str]] = [
         (r"\\(?:vartheta)(?![a-zA-Z])", r"\\theta "),
         (r"\\(?:Bbb|mathbb|mathds)\s*\{?\s*R\s*\}?|\\R(?![a-zA-Z])", r"\\mathbb{R}"),
         (r"\*\*", "^"),
-        (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", "*"),
+        (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)|(?<=\d)\s[xX]\s(?=\d)", "*"),
+        (r"(?<![\w.])(\d+)\s?C\s?(\d+)(?![\w.)}])", r"\\binom{\1}{\2}"),
         (r"(?<![\\a-zA-Z])(?:infinity|inf|oo)(?![a-zA-Z])", r"\\infty "),
         (r"\\text\s*\{\s*\\infty\s*\}", r"\\infty "),
     ]
 ]
+OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 DELIMITERS = re.compile(r"(?<!\\)(?:\\\\)*\\[()\[\]]")  # \( \) \[ \], but not the line break \\[
 EMPTY_TEXT = re.compile(r"\\text\s*\{\s*\}")
 CHOOSE = re.compile(r"\{\s*([^{}\\]+?)\s*\\choose\s*([^{}\\]+?)\s*\}")
+OVER = re.compile(r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}|^([^{}]*)\\over(?![a-zA-Z])([^{}]*)$")
 
 
 def spelled(text: str) -> str:
@@ -147,6 +167,7 @@ def spelled(text: str) -> str:
     if not text.isascii():
         text = THIN_SPACE.sub(",", text)
         text = SCRIPT_RUN.sub(_script, text)
+        text = OTHER_DIGIT.sub(lambda m: str(unicodedata.digit(m[0])), text)
         text = ROOT_SIGN.sub(lambda m: r"\sqrt " if m[1] == "√" else r"\sqrt[3] ", text)
         text = unicodedata.normalize("NFKC", text.translate(UNICODE_TABLE))
     text = DELIMITERS.sub(lambda m: m[0][:-2], text)
@@ -154,6 +175,8 @@ def spelled(text: str) -> str:
         text = pattern.sub(replacement, text)
     text = EMPTY_TEXT.sub("", CURRENCY.sub("", text))
     text = CHOOSE.sub(r"\\binom{\1}{\2}", text)
+    if "\\over" in text:
+        text = OVER.sub(lambda m: rf"\frac{{{m[1] or m[3]}}}{{{m[2] or m[4]}}}", text)
     return trimmed(text)
 
 

@@ -33,6 +33,7 @@ UNIT_WORD = re.compile(
     r"(?:\s*\^\s*\{?\s*-?\d\s*\}?)?(?:[\s/.-]+[a-zA-Z]{1,20}(?:\s*\^\s*\{?\s*\d\s*\}?)?\.?){0,6}$"
 )
 UNIT_POWER = re.compile(r"[a-zA-Z]\s*\}\s*\^\s*\{?\s*(-?\d)\s*\}?$")
+PRODUCT_OF_UNITS = re.compile(r"(?<=[\d}])\s*(?:[kM]?[NWJAVg]|lb)\s?\*\s?(?:m|h|hr|s|ft|cm)$")
 JOINED_UNITS = re.compile(r"(\\text\s*\{[^{}]*)\}\s*([/*])\s*\\text\s*\{")
 LEADING_WORD = re.compile(
     r"^(?:\\text\s*\{\s*)?(?:USD|EUR|GBP|US|Rs\.?|about|approximately|exactly|roughly)(?:\s*\}|\s)\s*",
@@ -46,7 +47,7 @@ def without_units(text: str) -> str:
     `5\text{ cm}^2`, `5 apples`, `5 km/h`, `72°`, `25%`: a unit stands after a complete amount. A
     letter that touches its number (`5x`) is none.
     """
-    text = JOINED_UNITS.sub(r"\1\2", text)
+    text = PRODUCT_OF_UNITS.sub("", JOINED_UNITS.sub(r"\1\2", text))
     before = None
     while text != before:
         before = text

@@ -14,7 +14,7 @@ from fractions import Fraction
 from trait_lib.evaluation import expressions
 from trait_lib.evaluation.expressions import Tree, Unreadable
 from trait_lib.evaluation.notation import squeezed
-from trait_lib.evaluation.words import plain_words, spoken_number
+from trait_lib.evaluation.words import TEXT_GROUP, plain_words, spoken_number
 
 Verdict = tuple[bool, str]
 Compare = Callable[[str, str], str]
@@ -134,6 +134,7 @@ LETTER_POOL = "x y z a b c p q r s t u v w k m n h j l".split()
 
 def _spoken(gold: str, answer: str) -> Verdict | None:
     """A number in words against a number in digits."""
+    answer = TEXT_GROUP.sub(r" \1 ", answer).strip()
     if not re.fullmatch(r"(?:[\d.,]+\s+)?[a-zA-Z\s-]+", answer) or not re.search(r"\d", gold):
         return None
     number = spoken_number(plain_words(answer))

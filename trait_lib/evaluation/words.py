@@ -18,7 +18,28 @@ SMALL = (
     "sixteen seventeen eighteen nineteen"
 ).split()
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+SCALES = {
+    "hundred": 10**2,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+}
+PARTS = {
+    name: number
+    for number, names in (
+        (2, "half halves"),
+        (3, "third thirds"),
+        (4, "quarter quarters fourth fourths"),
+        (5, "fifth fifths"),
+        (6, "sixth sixths"),
+        (7, "seventh sevenths"),
+        (8, "eighth eighths"),
+        (9, "ninth ninths"),
+        (10, "tenth tenths"),
+    )
+    for name in names.split()
+}
 
 TEXT_GROUP = re.compile(r"\\text\s*\{([^{}]*)\}")
 
@@ -70,23 +91,64 @@ def same_words(gold: str, answer: str) -> tuple[bool, str]:
     numbers = [spoken_number(words) for words in (first, second)]
     if None not in numbers and numbers[0] == numbers[1]:
         return True, "same number"
+    lists = [
+        sorted(map(plain_words, re.split(r"[,;]", TEXT_GROUP.sub(r" \1 ", text))))
+        for text in (gold, answer)
+    ]
+    if len(lists[0]) > 1 and lists[0] == lists[1] and all(lists[0]):
+        return True, "same words, in another order"
     return False, "different words"
 
 
 def spoken_number(words: Sequence[str]) -> Fraction | None:
-    """`["twenty", "five"]`, `["25"]` or `["2.5", "million"]` as a number, or None."""
-    total, part = Fraction(0), Fraction(0)
-    for word in words:
-        if word in SMALL:
-            part += SMALL.index(word)
-        elif word in TENS:
-            part += 10 * (TENS.index(word) + 2)
+    """The number that words spell, or None.
+
+    `["twenty", "five"]` is 25, `["2.5", "million"]` 2500000, `["minus", "two", "and", "a", "half"]`
+    -5/2; `["five", "six"]` is no number.
+    """
+    words = list(words)
+    if words and words[0] in ("minus", "negative"):
+        positive = spoken_number(words[1:])
+        return None if positive is None or words[1] in ("minus", "negative") else -positive
+    if words and words[-1] in PARTS:
+        return _with_part(words)
+    if len(words) > 2 and words[-1] in SCALES and words[-2] == "half":
+        several = _with_part(words[:-1])  # `two and a half million`
+        return None if several is None else several * SCALES[words[-1]]
+    total, part, before = Fraction(0), Fraction(0), ""
+    for number, word in enumerate(words):
+        follows = words[number + 1] if number + 1 < len(words) else ""
+        if word in SMALL and (
+            before in ("", "scale") or (before == "tens" and 0 < SMALL.index(word) < 10)
+        ):
+            part, before = part + SMALL.index(word), "small"
+        elif word in TENS and before in ("", "scale"):
+            part, before = part + 10 * (TENS.index(word) + 2), "tens"
         elif word in SCALES:
-            part = (part or 1) * SCALES[word]
+            part, before = (part or 1) * SCALES[word], "scale"
             if word != "hundred":
                 total, part = total + part, Fraction(0)
-        elif (plain := expressions.decimals(word)) and not part:
-            part = plain[0]
-        elif word != "and" or not (total or part):
+        elif not before and (plain := expressions.decimals(word)):
+            part, before = plain[0], "digits"
+        elif not (word == "a" and not before and follows in SCALES) and not (
+            word == "and" and before == "scale" and follows
+        ):
             return None
-    return total + part if words else None
+    return total + part if before else None
+
+
+def _with_part(words: Sequence[str]) -> Fraction | None:
+    """`half`, `three quarters`, `two and a half`: words that end with the name of a part."""
+    *front, name = words
+    if not front:
+        return Fraction(1, 2) if name == "half" else None  # `third` alone is an ordinal
+    joint = len(front) - 1 - front[::-1].index("and") if "and" in front else -1
+    whole = spoken_number(front[:joint]) if joint >= 0 else Fraction(0)
+    count = (
+        Fraction(1) if front[joint + 1 :] in (["a"], ["an"]) else spoken_number(front[joint + 1 :])
+    )
+    if whole is None or count is None or count.denominator != 1:
+        return None
+    if (count == 1) == (name.endswith("s") or name == "halves"):
+        return None  # `one thirds`, and `twenty third`, which is an ordinal
+    return whole + count / PARTS[name]
