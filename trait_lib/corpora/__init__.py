@@ -9,9 +9,9 @@ from trait_lib.corpora.assemble import (
 )
 from trait_lib.corpora.card import composition, describe
 from trait_lib.corpora.documents import EmptyCorpus, Report, load_documents, resolve
-from trait_lib.corpora.hub import HubError
 from trait_lib.corpora.parts import divide, drop_contaminated, sample, share
 from trait_lib.corpora.tasks import Task, load_problems, load_relevance, load_task, task_files
+from trait_lib.hub import HubError
 
 __all__ = [
     "Built",

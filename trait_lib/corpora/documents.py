@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trait_lib import ROOT, records
-from trait_lib.corpora import hub
+from trait_lib import ROOT, hub, records
 from trait_lib.corpora.where import Condition, matches, parse
 from trait_lib.records import BadRow, Row
 

@@ -8,32 +8,34 @@ shares p of the target (in-domain) corpus and q of the raw (general) one, its lo
 not divided by its length. Gumbel noise is added and the largest are taken, which draws without
 replacement in proportion to w. The same buckets, weights and draws as the published package
 `data-selection` 1.0.3 with NLTK 3.9 (NLTK 3.10 splits superscripts and circled letters in another
-way); each distinct gram is hashed once instead of each time it occurs.
+way). SHA-256 is nearly all of the cost there; here a gram is hashed when it is new or long unseen
+(`kernels.add_grams`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from trait_lib.records import Row
+from trait_lib.selection import kernels
+from trait_lib.selection.linear import buffers
 
 BUCKETS = 10_000
 SMOOTHING = 1e-8
 FIT_GRAMS = 100_000 * BUCKETS  # the published fit stops after this many grams
-BATCH = 4000
-BATCH_CHARACTERS = 8_000_000
-CACHE_GRAMS = 4_000_000  # the cache starts afresh beyond this, so memory stays bounded
+BATCH = 2000
+REMEMBERED = 1 << 21  # grams whose bucket is remembered, at most: 16 MB
 TOKEN = re.compile(r"\w+|[^\w\s]+")  # NLTK's WordPunctTokenizer
 
 
 def tokens(text: str) -> list[str]:
-    """Words and runs of punctuation, in lower case."""
+    """Words and runs of punctuation, in lower case: what the compiled loop is held to."""
     return TOKEN.findall(text.lower())
 
 
@@ -43,177 +45,179 @@ def bucket(gram: str, buckets: int = BUCKETS) -> int:
     return int.from_bytes(digest, "big") % buckets
 
 
-class _Numbers(dict[str, int]):
-    """Numbers words in the order in which they are first asked for."""
+def as_arrow(texts: Iterable[str]) -> pa.Array:
+    """Strings in Arrow's layout; lone surrogates become `?`."""
+    return pa.array([t.encode("utf-8", "replace") for t in texts], pa.large_binary()).cast(
+        pa.large_string()
+    )
 
-    def __missing__(self, word: str) -> int:
-        self[word] = number = len(self)
-        return number
+
+def batches(texts: Iterable[str] | pa.Array) -> Iterator[pa.Array]:
+    """Arrow arrays of at most `BATCH` texts; an array passes as it is."""
+    if isinstance(texts, pa.Array):
+        yield texts
+        return
+    batch: list[str] = []
+    for text in texts:
+        batch.append(text)
+        if len(batch) == BATCH:
+            yield as_arrow(batch)
+            batch = []
+    if batch:
+        yield as_arrow(batch)
 
 
 @dataclass
 class Hasher:
-    """Turns texts into bucket numbers and remembers the bucket of every gram it has seen."""
+    """Hashes grams into buckets and remembers the bucket of those seen lately."""
 
     buckets: int = BUCKETS
-    words: _Numbers = field(default_factory=_Numbers)
-    spelled: list[str] = field(default_factory=list)
-    word_bucket: list[int] = field(default_factory=list)
-    pair_bucket: dict[int, int] = field(default_factory=dict)
+    memory: np.ndarray = field(default_factory=lambda: np.zeros(REMEMBERED, dtype=np.uint64))
 
-    def __call__(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Hash the words and word pairs of each text.
+    def __post_init__(self) -> None:
+        if not 0 < self.buckets < len(self.memory):
+            raise ValueError(f"buckets must lie between 1 and {len(self.memory)}")
+
+    def count(self, texts: pa.Array, counts: np.ndarray, limit: int = FIT_GRAMS) -> bool:
+        """Add the grams of `texts` to `counts`, int64 (buckets,), in place.
+
+        Stops with the first text with which `counts` holds more than `limit` grams.
 
         Returns:
-            buckets: int64, shape (grams of all texts,).
-            owner: int64, same shape, the position in `texts` that each gram belongs to.
+            Whether there is room for more.
         """
-        if len(self.words) + len(self.pair_bucket) > CACHE_GRAMS:
-            self.__init__(self.buckets)
-        split = [tokens(text) for text in texts]
-        ids = np.fromiter(map(self.words.__getitem__, chain.from_iterable(split)), np.int64)
-        owner = np.repeat(np.arange(len(texts)), [len(words) for words in split])
-        self._learn_words()
-        single = np.asarray(self.word_bucket, dtype=np.int64)[ids]
-        # a pair is two neighbours of the same document; its key holds both word numbers
-        inside = owner[1:] == owner[:-1]
-        keys = ((ids[:-1] << 32) | ids[1:])[inside]
-        return (
-            np.concatenate([single, self._pairs(keys)]),
-            np.concatenate([owner, owner[1:][inside]]),
-        )
+        data, begins, ends = buffers(texts)
+        left = np.zeros(1, dtype=np.bool_)
+        first = 0
+        while first < len(begins) and counts.sum() <= limit:
+            first += kernels.count_grams(
+                data, begins[first:], ends[first:], kernels.code_points(), self.buckets,
+                self.memory, counts, int(limit - counts.sum()), left,
+            )  # fmt: skip
+            if left[0]:  # the last text read is one whose case Python has to lower
+                text = texts[first - 1].as_py().lower()
+                self.count(pa.array([text], pa.large_string()), counts, limit)
+        return bool(counts.sum() <= limit)
 
-    def _learn_words(self) -> None:
-        for word in islice(self.words, len(self.spelled), None):
-            self.spelled.append(word)
-            self.word_bucket.append(bucket(word, self.buckets))
+    def weigh(
+        self, texts: pa.Array, log_ratio: np.ndarray, chunk_words: int = 0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weigh the texts, or their chunks of `chunk_words` words.
 
-    def _pairs(self, keys: np.ndarray) -> np.ndarray:
-        distinct, inverse = np.unique(keys, return_inverse=True)
-        found = np.fromiter(map(self._pair, distinct.tolist()), np.int64, len(distinct))
-        return found[inverse]
+        Returns:
+            weights: float64 (n,), the sum of `log_ratio` over the grams.
+            lengths: int32 (n,), in words and runs of marks.
+            owner: int64 (n,), the position in `texts` that each is from.
+        """
+        data, begins, ends = buffers(texts)
+        owner = np.arange(len(begins))
+        if chunk_words:
+            owner, begins, ends = chunk_places(data, begins, ends, chunk_words)
+        weights, lengths, left = self._sum(data, begins, ends, log_ratio)
+        rows = np.flatnonzero(left)
+        if len(rows):
+            low = [bytes(data[begins[i] : ends[i]]).decode().lower() for i in rows]
+            again = buffers(pa.array(low, pa.large_string()))
+            weights[rows], lengths[rows], _ = self._sum(*again, log_ratio)
+        return weights, lengths, owner
 
-    def _pair(self, key: int) -> int:
-        known = self.pair_bucket.get(key)
-        if known is None:
-            first, second = self.spelled[key >> 32], self.spelled[key & 0xFFFFFFFF]
-            known = self.pair_bucket[key] = bucket(f"{first} {second}", self.buckets)
-        return known
+    def _sum(
+        self, data: np.ndarray, begins: np.ndarray, ends: np.ndarray, log_ratio: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        number = len(begins)
+        weights, lengths = np.zeros(number), np.zeros(number, dtype=np.int32)
+        left = np.zeros(number, dtype=np.bool_)
+        kernels.weigh(
+            data, begins, ends, kernels.code_points(), log_ratio, self.memory,
+            weights, lengths, left,
+        )  # fmt: skip
+        return weights, lengths, left
 
 
-def batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Lists of at most `BATCH` texts, closed early once they hold `BATCH_CHARACTERS`."""
-    batch: list[str] = []
-    characters = 0
-    for text in texts:
-        batch.append(text)
-        characters += len(text)
-        if len(batch) >= BATCH or characters >= BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+def chunk_places(
+    data: np.ndarray, begins: np.ndarray, ends: np.ndarray, words: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where chunks of `words` words lie: owner, first byte, byte after the last, int64 (chunks,).
+
+    Equal lengths keep length from deciding. The last chunk of a document is kept if it has half
+    the length or more, or is the only one. DSIR's paper used chunks of 128 words; what it did
+    with the rest is not stated.
+    """
+    # n chunks of w words hold at least n * (2 * w - 1) bytes, the last one of a document half
+    most = int((ends - begins).sum()) // (2 * words) + len(begins) + 1
+    owner, first, last = (np.empty(most, dtype=np.int64) for _ in range(3))
+    table = kernels.code_points()
+    number = kernels.cut_chunks(data, begins, ends, words, table, owner, first, last)
+    return owner[:number], first[:number], last[:number]
 
 
-def shares(texts: Iterable[str], hasher: Hasher, fit_grams: int = FIT_GRAMS) -> np.ndarray:
-    """The share of each bucket among the grams of `texts`, shape (buckets,).
+def chunk_texts(texts: pa.Array, words: int) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+    """The chunks of texts as strings, the text each is from, and its number in it; 0: as is."""
+    if not words:
+        return texts, np.arange(len(texts)), np.zeros(len(texts), dtype=np.int64)
+    data, begins, ends = buffers(texts)
+    owner, first, last = chunk_places(data, begins, ends, words)
+    pieces = [bytes(data[a:b]) for a, b in zip(first, last, strict=True)]
+    number = np.arange(len(owner)) - np.searchsorted(owner, owner)
+    return pa.array(pieces, pa.large_binary()).cast(pa.large_string()), owner, number
 
-    Reads no further than the first text with which there are more than `fit_grams` grams.
+
+# --- fitting and drawing ----------------------------------------------------------------------
+
+
+def shares(counts: np.ndarray) -> np.ndarray:
+    """The share of each bucket, shape (buckets,).
 
     Raises:
         ValueError: the texts hold no word at all.
     """
-    counts = np.zeros(hasher.buckets, dtype=np.int64)
-    for batch in batches(texts):
-        buckets, owner = hasher(batch)
-        ends = counts.sum() + np.cumsum(np.bincount(owner, minlength=len(batch)))
-        last = int(np.searchsorted(ends, fit_grams, side="right"))  # the text that goes beyond
-        counts += np.bincount(buckets[owner <= last], minlength=hasher.buckets)
-        if last < len(batch):
-            break
     if not counts.sum():
         raise ValueError("DSIR cannot be fitted: the texts hold no word")
     return counts / counts.sum()
 
 
-def fit(target: Iterable[str], raw: Iterable[str], hasher: Hasher) -> np.ndarray:
-    """log(p_target + 1e-8) - log(p_raw + 1e-8) of each bucket, shape (buckets,)."""
-    return np.log(shares(target, hasher) + SMOOTHING) - np.log(shares(raw, hasher) + SMOOTHING)
-
-
-def weigh(
-    texts: Iterable[str], log_ratio: np.ndarray, hasher: Hasher
-) -> tuple[np.ndarray, np.ndarray]:
-    """Log importance weight and length in tokens of each text, both of shape (n,)."""
-    weights, lengths = [], []
+def count(texts: Iterable[str] | pa.Array, hasher: Hasher, limit: int = FIT_GRAMS) -> np.ndarray:
+    """The grams of texts by bucket, int64 (buckets,), up to the text that goes beyond `limit`."""
+    counts = np.zeros(hasher.buckets, dtype=np.int64)
     for batch in batches(texts):
-        buckets, owner = hasher(batch)
-        weights.append(np.bincount(owner, weights=log_ratio[buckets], minlength=len(batch)))
-        # n words make 2n - 1 grams
-        grams = np.bincount(owner, minlength=len(batch))
-        lengths.append((grams + 1) // 2)
-    if not weights:
-        return np.zeros(0), np.zeros(0, dtype=np.int64)
-    return np.concatenate(weights), np.concatenate(lengths)
+        if not hasher.count(batch, counts, limit):
+            break
+    return counts
 
 
-@dataclass(frozen=True)
-class Weighed:
-    """The chunks of a pool (its documents, when they are not cut); one entry per chunk."""
-
-    weights: np.ndarray  # float64 (n,), log importance weights
-    lengths: np.ndarray  # int64 (n,), in tokens of `tokens`
-    document: np.ndarray  # int64 (n,), which document of the pool the chunk is from
-
-    def of_documents(self, number: int) -> np.ndarray:
-        """The log weight of each document's best chunk, shape (number,); NaN without a chunk."""
-        best = np.full(number, -np.inf)
-        np.maximum.at(best, self.document, self.weights)
-        return np.where(np.isfinite(best), best, np.nan)
+def log_ratio(target: np.ndarray, raw: np.ndarray) -> np.ndarray:
+    """log(p_target + 1e-8) - log(p_raw + 1e-8) of each bucket, from counts, shape (buckets,)."""
+    return np.log(shares(target) + SMOOTHING) - np.log(shares(raw) + SMOOTHING)
 
 
-def weigh_pool(rows: Iterable[Row], words: int, log_ratio: np.ndarray, hasher: Hasher) -> Weighed:
-    """Weigh the chunks of `words` words of a pool's documents; 0 weighs whole documents."""
-    document: list[int] = []
+def noised(log_weights: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Log weights with Gumbel noise.
 
-    def texts() -> Iterator[str]:
-        for row in chunked(rows, words):
-            document.append(row["document"])
-            yield row["text"]
-
-    weights, lengths = weigh(texts(), log_ratio, hasher)
-    return Weighed(weights, lengths, np.array(document, dtype=np.int64))
-
-
-def noised_order(
-    log_weights: np.ndarray, lengths: np.ndarray, min_tokens: int, seed: int
-) -> np.ndarray:
-    """Row numbers, largest (log weight + Gumbel noise) first; shorter documents left out.
-
-    Taking any number from the front is a draw without replacement in proportion to the weights.
+    Taking any number of the largest is a draw without replacement in proportion to the weights.
     """
-    keys = log_weights + np.random.default_rng(seed).gumbel(size=len(log_weights))
-    order = np.argsort(-keys, kind="stable")
-    return order[lengths[order] >= min_tokens]
+    return log_weights + generator.gumbel(size=len(log_weights))
 
 
-def chunked(rows: Iterable[Row], words: int) -> Iterator[Row]:
-    """Cut documents into chunks of `words` words, so that length does not decide; 0: as they are.
+def scorer(
+    ratio: str, chunk_words: int, hasher: Hasher | None = None
+) -> Callable[[pa.Array], dict[str, Any]]:
+    """Columns for the shard engine, from the file of a log ratio (.npy).
 
-    Each row says in `document` from which document, counted from 0, it comes; a chunk's id is
-    the document's with `#` and its number. The last chunk of a document is kept if it has half
-    the length or more, or is the only one. DSIR's paper used chunks of 128 words; what it did
-    with the rest is not stated.
+    `dsir`: the log weight of the document's best chunk, null where it has none; `dsir_chunks` and
+    `dsir_words`: log weight and length of every chunk. Without chunks a document is its own.
     """
-    for index, row in enumerate(rows):
-        if not words:
-            yield {**row, "document": index}
-            continue
-        ends = [match.end() for match in re.finditer(r"\S+", row["text"])]
-        for number, start in enumerate(range(0, len(ends), words)):
-            stop = min(start + words, len(ends))
-            if number and 2 * (stop - start) < words:
-                break
-            left = ends[start - 1] if start else 0
-            text = row["text"][left : ends[stop - 1]].strip()
-            yield {**row, "id": f"{row['id']}#{number}", "text": text, "document": index}
+    table = np.load(ratio)
+    hasher = hasher or Hasher(len(table))
+
+    def columns(texts: pa.Array) -> dict[str, Any]:
+        weights, lengths, owner = hasher.weigh(texts, table, chunk_words)
+        best = np.full(len(texts), -np.inf)
+        np.maximum.at(best, owner, weights)
+        places = np.searchsorted(owner, np.arange(len(texts) + 1)).astype(np.int64)
+        lists = {
+            name: pa.LargeListArray.from_arrays(pa.array(places), pa.array(values))
+            for name, values in (("dsir_chunks", weights), ("dsir_words", lengths))
+        }
+        return {"dsir": pa.array(best, mask=~np.isfinite(best)), **lists}
+
+    return columns

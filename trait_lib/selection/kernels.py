@@ -442,54 +442,61 @@ def _mix(value: int) -> int:
 
 
 @kernel
-def _bucket(
-    key: int, line: np.ndarray, start: int, stop: int, buckets: int,
-    keys: np.ndarray, known: np.ndarray,
-) -> int:  # fmt: skip
-    """The bucket of a gram, from the memory or by SHA-256."""
-    slot = int(key & U64(len(keys) - 1))
-    if keys[slot] != key:
-        keys[slot] = key
-        known[slot] = sha256_bucket(line, start, stop, buckets)
-    return known[slot]
-
-
-@kernel
 def add_grams(
-    line: np.ndarray, end: int, buckets: int, keys: np.ndarray, known: np.ndarray,
-    found: np.ndarray,
+    line: np.ndarray, end: int, buckets: int, memory: np.ndarray,
+    found: np.ndarray, keys: np.ndarray, places: np.ndarray,
 ) -> int:  # fmt: skip
     """The buckets of the words and word pairs of a line; returns the number of words.
 
     `found` gets word, pair, word, pair, ..., word: 2n - 1 buckets for n words. A gram that was
-    seen lately is remembered by 64 bits of its own (`keys`, `known`, a power of two of them; two
-    different grams share all 64 bits with probability 5e-20), so memory stays as it is.
+    seen lately is remembered by 64 bits of its own: the low ones are its slot in `memory`, the
+    others stand there with its bucket plus one. Two grams share all 64 bits with probability
+    5e-20, so in effect the buckets are exact, and memory stays as it is.
+
+    Args:
+        line: from `write_line`.
+        end: its length.
+        buckets: how many, fewer than there are slots.
+        memory: uint64, a power of two of slots, 0 where nothing is known.
+        found: int32, room for end + 1 (words and blanks take turns).
+        keys: uint64, as much room.
+        places: int64, room for end // 2 + 2: where words begin.
     """
-    words, grams = 0, 0
-    i, last_start = 0, 0
+    words = 0
+    i = 0
     last = U64(0)
     while i < end:
-        first = i
+        places[words] = i
         value = U64(0xCBF29CE484222325)
         while i < end and line[i] != 32:
             value = (value ^ U64(line[i])) * U64(0x100000001B3)
             i += 1
         if words:
-            key = _mix(last * U64(0x9E3779B97F4A7C15) + value) | U64(1)
-            found[grams] = _bucket(key, line, last_start, i, buckets, keys, known)
-            grams += 1
-        found[grams] = _bucket(_mix(value) & ~U64(1), line, first, i, buckets, keys, known)
-        grams += 1
+            keys[2 * words - 1] = _mix(last * U64(0x9E3779B97F4A7C15) + value)
+        keys[2 * words] = _mix(value ^ U64(0x5851F42D4C957F2D))
         words += 1
-        last, last_start = value, first
+        last = value
         i += 1  # the blank
+    places[words] = end + 1
+    low = U64(len(memory) - 1)
+    # in a loop of its own, where one look-up need not wait for another
+    for k in range(2 * words - 1):
+        key = keys[k]
+        entry = memory[I64(key & low)]
+        if entry & low and (entry ^ key) & ~low == 0:
+            found[k] = I64(entry & low) - 1
+        else:
+            word = k >> 1
+            stop = places[word + 1 + (k & 1)] - 1
+            found[k] = sha256_bucket(line, places[word], stop, buckets)
+            memory[I64(key & low)] = (key & ~low) | U64(found[k] + 1)
     return words
 
 
 @kernel
 def count_grams(
     data: np.ndarray, begins: np.ndarray, ends: np.ndarray, table: np.ndarray, buckets: int,
-    keys: np.ndarray, known: np.ndarray, counts: np.ndarray, limit: int, left: np.ndarray,
+    memory: np.ndarray, counts: np.ndarray, limit: int, left: np.ndarray,
 ) -> int:  # fmt: skip
     """Add the grams of documents to `counts`; stop with the one that goes beyond `limit` grams.
 
@@ -499,6 +506,7 @@ def count_grams(
     """
     line = np.empty(room(begins, ends), dtype=np.uint8)
     found = np.empty(len(line) + 1, dtype=np.int32)
+    keys, places = np.empty(len(line) + 1, dtype=U64), np.empty(len(line) // 2 + 2, dtype=I64)
     total = 0
     left[0] = False
     for i in range(len(begins)):
@@ -506,7 +514,7 @@ def count_grams(
         if end < 0:
             left[0] = True
             return i + 1
-        words = add_grams(line, end, buckets, keys, known, found)
+        words = add_grams(line, end, buckets, memory, found, keys, places)
         for k in range(2 * words - 1):
             counts[found[k]] += 1
         total += max(0, 2 * words - 1)
@@ -518,18 +526,19 @@ def count_grams(
 @kernel
 def weigh(
     data: np.ndarray, begins: np.ndarray, ends: np.ndarray, table: np.ndarray,
-    ratio: np.ndarray, keys: np.ndarray, known: np.ndarray,
+    ratio: np.ndarray, memory: np.ndarray,
     weights: np.ndarray, lengths: np.ndarray, left: np.ndarray,
 ) -> None:  # fmt: skip
     """Sum of ratio[bucket] over each document's grams, and its words; `left` as in `score`."""
     line = np.empty(room(begins, ends), dtype=np.uint8)
     found = np.empty(len(line) + 1, dtype=np.int32)
+    keys, places = np.empty(len(line) + 1, dtype=U64), np.empty(len(line) // 2 + 2, dtype=I64)
     for i in range(len(begins)):
         end = write_line(data, begins[i], ends[i], DSIR, table, line)
         left[i] = end < 0
         if end < 0:
             continue
-        words = add_grams(line, end, len(ratio), keys, known, found)
+        words = add_grams(line, end, len(ratio), memory, found, keys, places)
         total = 0.0
         for k in range(2 * words - 1):
             total += ratio[found[k]]

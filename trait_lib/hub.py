@@ -12,7 +12,11 @@ Not stated in the paper, which mines web corpora of its own; ours because a run 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+import pyarrow as pa
 
 from trait_lib.records import Row
 
@@ -46,11 +50,50 @@ def read(source: str) -> Iterator[Row]:
     Raises:
         HubError: no network, no such data set, configuration or split, or no permission.
     """
+    with _named(source):
+        yield from _stream(source)[0]
+
+
+def pieces(source: str) -> tuple[int, str]:
+    """How many pieces (files) a data set has, and a hash that changes when its files do.
+
+    Raises:
+        HubError: see `read`.
+    """
+    with _named(source):
+        data, version = _stream(source)
+    return data.num_shards, version
+
+
+def tables(source: str, piece: int, of: int, rows: int = 1000) -> Iterator[pa.Table]:
+    """Yield the rows of one of `of` pieces as Arrow tables of at most `rows` rows.
+
+    Raises:
+        HubError: see `read`; also when the data set no longer has `of` pieces.
+    """
+    with _named(source):
+        data, _ = _stream(source)
+        if data.num_shards != of:
+            raise HubError(f"{source}: had {of} pieces and now has {data.num_shards}; run again")
+        yield from data.shard(of, piece).with_format("arrow").iter(rows)
+
+
+def _stream(source: str) -> tuple[Any, str]:
     import datasets  # takes a second, so only where the Hub is used
 
     name, options = parse(source)
+    split = options.pop("split")
+    builder = datasets.load_dataset_builder(name, **options)
+    return builder.as_streaming_dataset(split), str(builder.hash)
+
+
+@contextmanager
+def _named(source: str) -> Iterator[None]:
+    """Errors of the Hub as `HubError`s that say what to do."""
+    import datasets
+
     try:
-        yield from datasets.load_dataset(name, **options, streaming=True)
+        yield
     except datasets.exceptions.DatasetNotFoundError as error:
         raise HubError(
             f"{source}: the Hub has no such data set, or it needs a login "

@@ -1,7 +1,8 @@
 import pytest
 
-from trait_lib import records
-from trait_lib.corpora import HubError, hub, load_documents
+from trait_lib import hub, records
+from trait_lib.corpora import load_documents
+from trait_lib.hub import HubError
 
 ROWS = [{"id": "a", "text": "eins", "lang": "de"}, {"id": "b", "text": "two", "lang": "en"}]
 
