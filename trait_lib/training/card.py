@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import Any
 
+from trait_lib import run
+
+PACKAGES = "torch transformers accelerate deepspeed tokenizers".split()
 SHOWN = (
     "sequence_length batch_tokens learning_rate schedule schedule_scope warmup_share decay_share "
-    "final_lr_share weight_decay adam_beta1 adam_beta2 clip precision isolate_documents engine seed"
+    "final_lr_share weight_decay adam_beta1 adam_beta2 clip precision isolate_documents "
+    "whole_documents loss_on engine seed"
 ).split()
 
 
 def write_card(
-    config: Mapping[str, Any], plan: Mapping[str, Any], log: Sequence[Mapping[str, Any]]
+    config: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    log: Sequence[Mapping[str, Any]],
+    measured: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """Return the card's text from the configuration, the plan's report and the log's lines.
+    """Return the card's text from what the stage's manifest rests on.
 
-    No path of the machine stands in it: sources and the base model are named by their last part.
+    That is the configuration, the plan's report, the log's lines of steps and of held-out
+    measurements, the packages and the commit. No path of the machine stands in it: sources and
+    the base model are named by their last part.
     """
     base = config["model"].rstrip("/").rpartition("/")[2] or "none (new weights)"
     head = [
@@ -33,6 +43,8 @@ def write_card(
         f"- Steps: {plan['steps']}; tokens: {plan['tokens']}",
         f"- Plan of the data (SHA-256): `{plan['hash']}`",
         f"- Loss at the last step: {log[-1]['loss']:.4f} nats a token" if log else "- No log",
+        f"- Packages: {', '.join(f'{name} {metadata.version(name)}' for name in PACKAGES)}",
+        f"- Code: commit `{run.git_commit()}`",
         "",
         "| stage | source | share | tokens | epochs |",
         "|---|---|---|---|---|",
@@ -43,4 +55,16 @@ def write_card(
         for s in stage["sources"]
     ]
     settings = ["", "| setting | value |", "|---|---|", *(f"| {k} | {config[k]} |" for k in SHOWN)]
-    return "\n".join([*head, *mixture, *settings]) + "\n"
+    return "\n".join([*head, *mixture, *_texts(measured), *settings]) + "\n"
+
+
+def _texts(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The table of held-out texts, before the training and after it."""
+    if not measured:
+        return []
+    first, last = measured[0]["heldout"], measured[-1]["heldout"]
+    rows = [
+        f"| {name} | {first[name]['bits_per_byte']:.4f} | {last[name]['bits_per_byte']:.4f} |"
+        for name in last
+    ]
+    return ["", "| held-out text | bits per byte before | after |", "|---|---|---|", *rows]

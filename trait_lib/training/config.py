@@ -70,6 +70,20 @@ SETTINGS: dict[str, Setting] = {
     "seed": Setting(int, 0, 0, 2**31, help="decides new weights and the order of the rows"),
     "checkpoint_steps": Setting(int, 0, 0, 2**31, help="steps between checkpoints; 0: none"),
     "keep_checkpoints": Setting(int, 1, 1, 10**6, help="newest checkpoints kept"),
+    "whole_documents": Setting(bool, False, help="no document is cut by a row's end; fine-tuning"),
+    "loss_on": Setting(
+        str, "all", choices=("all", "answer"), help="tokens to learn; fine-tuning, not stated"
+    ),
+    "heldout": Setting(list, [], help="[{name, file}] of texts to measure and never train on"),
+    "heldout_tokens": Setting(int, 8192, 2, 2**40, help="tokens measured of each of these texts"),
+    "heldout_steps": Setting(
+        int, 0, 0, 2**31, help="steps between measurements; 0: at start and stage ends only"
+    ),
+    "compile_model": Setting(bool, False, help="torch.compile: faster on GPUs after a slow start"),
+    "device_peak_tflops": Setting(
+        float, 0.0, 0, math.inf, help="peak of one device for the MFU in the log; 0: none"
+    ),
+    "tensorboard": Setting(bool, False, help="also write logs for TensorBoard (an extra package)"),
 }
 
 
@@ -138,6 +152,9 @@ def _together(config: Config) -> list[str]:
         problems.append("'stages' is empty; at least one stage is needed")
     for number, stage in enumerate(config["stages"], start=1):
         problems += _stage_problems(stage, f"stage {number}")
+    for text in config["heldout"]:
+        if not isinstance(text, dict) or set(text) != {"name", "file"}:
+            problems.append(f"'heldout' holds {{name, file}} entries, got {text!r}")
     return problems
 
 

@@ -5,8 +5,11 @@ Paper: DeepSpeed ZeRO stage 1, bf16. How rows are shared among ranks is ours and
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import threading
+import time
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +19,8 @@ from trait_lib.training import config as settings
 
 FIRST_GOOD_DEEPSPEED = (0, 19, 4)
 AUTO_MICRO_TOKENS = 2048
-
+LAUNCHER = "TRAIT_LAUNCHER"  # process id of the notebook that started a training
+WATCH_SECONDS = 1.0
 
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # threads of several ranks on shared cores slow each other down
@@ -102,6 +106,66 @@ def prepare_environment(config: Mapping[str, Any], folder: Path) -> None:
 
         # its shared-memory helper takes a minute to compile; gloo serves as well at this size
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def is_running(process: int) -> bool:
+    """Whether a process lives; one that has ended and was not waited for does not."""
+    with contextlib.suppress(OSError):  # no such file on macOS, or for a process that has gone
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX"
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, so the number has been given away again
+        return False
+    return True
+
+
+def end_with_launcher() -> None:
+    """End this rank soon after the launcher that started it has gone, even by kill -9.
+
+    A training that outlived its notebook would hold the folder's lock and go on unseen. One that
+    was started by hand has no launcher in its environment and watches nothing.
+    """
+    launcher = os.environ.get(LAUNCHER)
+    if not launcher:
+        return
+
+    def watch() -> None:
+        while is_running(int(launcher)):
+            time.sleep(WATCH_SECONDS)
+        os._exit(1)  # checkpoints and log are written so that this spoils none
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def close_ranks() -> None:
+    """Leave the process group in good order, so that no rank waits for one that has gone."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def device_gib() -> float | None:
+    """GiB of this rank's GPU in all; None without one."""
+    if os.environ.get("DS_ACCELERATOR") == "cpu":
+        return None
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory / 2**30
+
+
+def machine_gib() -> float:
+    """GiB of memory that processes of this machine or container may use together."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+        total = min(total, int(limit.read_text()))
+    return total / 2**30
 
 
 def _on_cpu(config: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ and several machines.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shlex
@@ -14,49 +15,85 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
 from trait_lib import ROOT, records
-from trait_lib.run import show
-from trait_lib.training import checkpoints, engine, plan
+from trait_lib.run import on_this_machine, show
+from trait_lib.training import checkpoints, engine, heldout, plan, preflight, shards
 from trait_lib.training import config as settings
+from trait_lib.training.model import new_model_config
 
 ENTRY = ("-m", "trait_lib.training.train", "--config")
+SLURM = Path(__file__).with_name("launch.slurm")
+CPUS_PER_RANK = 8
 POLL_SECONDS = 0.2
+OUT_OF_MEMORY = ("out of memory", "memoryerror", "can't allocate memory", "cannot allocate memory")
+RECENT_STEPS = 50  # whose mean duration tells the remaining time
+
+
+class Elsewhere(RuntimeError):
+    """A training over several machines that this process cannot start; says how to start it."""
 
 
 def command(
-    config_path: Path, processes: int = 1, nodes: int = 1, launcher: str = "torchrun"
+    config_path: Path | str, processes: int = 1, nodes: int = 1, hostfile: str = ""
 ) -> list[str]:
     """The command that trains by hand: `processes` ranks on each of `nodes` machines.
 
-    On several machines run it on each one, with `--rdzv-backend=c10d --rdzv-endpoint=HOST:PORT` of
-    the first after `--nproc-per-node`; with launcher="deepspeed" a hostfile does that.
+    On several machines it is run on each one, where HEAD in the environment names the first; with
+    a DeepSpeed hostfile (a line `name slots=8` a machine) it is run once, and reaches the others
+    by ssh.
     """
     entry = [*ENTRY, str(config_path)]
-    if launcher == "deepspeed":
-        ranks = [f"--num_gpus={processes}", f"--num_nodes={nodes}"]
-        return ["deepspeed", *ranks, "--module", *entry[1:]]
+    if hostfile:
+        where = [f"--hostfile={hostfile}", f"--num_nodes={nodes}", f"--num_gpus={processes}"]
+        return [sys.executable, "-m", "deepspeed.launcher.runner", *where, "--module", *entry[1:]]
     if processes == 1 and nodes == 1:
         return [sys.executable, *entry]
-    where = ["--standalone"] if nodes == 1 else [f"--nnodes={nodes}"]
+    meeting = [f"--nnodes={nodes}", "--rdzv-backend=c10d", "--rdzv-endpoint=${HEAD}:29500"]
+    where = ["--standalone"] if nodes == 1 else meeting
     ranks = f"--nproc-per-node={processes}"
     return [sys.executable, "-m", "torch.distributed.run", *where, ranks, *entry]
 
 
-def show_command(config_path: Path, processes: int = 1) -> str:
-    """The same command as a reader types it in the repository's top folder."""
-    words = command(Path(show(config_path)), processes)
-    return shlex.join(["python", *words[1:]])
+def show_command(config_path: Path, processes: int = 1, nodes: int = 1, hostfile: str = "") -> str:
+    """The same command as it is typed in the repository's top folder, for any TRAIT_RUNS."""
+    path = show(config_path)
+    if path.startswith("runs/"):
+        path = "${TRAIT_RUNS:-runs}/" + path.removeprefix("runs/")
+    words = command(path, processes, nodes, hostfile)
+    return " ".join(
+        ["python", *(f'"{word}"' if "$" in word else shlex.quote(word) for word in words[1:])]
+    )
 
 
-def write(folder: Path, config: Mapping[str, Any], processes: int) -> plan.Plan:
-    """Write `config.json`, `deepspeed.json`, `plan.npy` and `plan.json`; return the plan.
+def slurm_script(folder: Path, processes: int, nodes: int = 1) -> str:
+    """A job script for SLURM around the very command that `show_command` prints."""
+    several = nodes > 1
+    head = 'export HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)\nsrun '
+    place = shlex.quote(on_this_machine(folder))
+    return SLURM.read_text(encoding="utf-8").format(
+        script=f"{place}/launch.slurm",
+        log=f"{place}/slurm-%j.out",
+        name=folder.parent.parent.name,
+        nodes=nodes,
+        processes=processes,
+        cpus=CPUS_PER_RANK * processes,
+        before=head if several else "",
+        command=show_command(folder / "config.json", processes, nodes),
+    )
+
+
+def write(folder: Path, config: Mapping[str, Any], processes: int, nodes: int = 1) -> plan.Plan:
+    """Write configuration, DeepSpeed's, plan and SLURM script into `folder`; return the plan.
+
+    The files are `config.json`, `deepspeed.json`, `plan.npy`, `plan.json` and `launch.slurm`.
 
     Raises:
         settings.ConfigError, plan.PlanError, FileNotFoundError, shards.EmptySource: bad input,
@@ -64,16 +101,45 @@ def write(folder: Path, config: Mapping[str, Any], processes: int) -> plan.Plan:
     """
     folder.mkdir(parents=True, exist_ok=True)
     full = settings.check(config)
-    zero = engine.deepspeed_config(full, processes)
+    for text in full["heldout"]:
+        if not Path(text["file"]).exists():
+            raise FileNotFoundError(f"held-out text {text['name']}: no such file: {text['file']}")
+    if full["tensorboard"]:
+        require_tensorboard()
+    zero = engine.deepspeed_config(full, processes * nodes)
     laid_out = plan.prepare(full)
     records.write_json(folder / "config.json", full)
     records.write_json(folder / "deepspeed.json", zero)
     plan.save(laid_out, folder)
+    with records.atomic_path(folder / "launch.slurm") as temporary:
+        temporary.write_text(slurm_script(folder, processes, nodes), encoding="utf-8")
     return laid_out
 
 
-def run(folder: str | Path, config: Mapping[str, Any], processes: int = 1) -> Path:
+def require_tensorboard() -> None:
+    """Stop before the training when TensorBoard's package is wanted and absent.
+
+    Raises:
+        RuntimeError: says what to install.
+    """
+    if not any(importlib.util.find_spec(name) for name in ("tensorboard", "tensorboardX")):
+        raise RuntimeError(
+            "tensorboard: true needs a package that is not part of the core: pip install "
+            "tensorboard (or set tensorboard: false; log.jsonl holds the same numbers)"
+        )
+
+
+def run(
+    folder: str | Path,
+    config: Mapping[str, Any],
+    processes: int = 1,
+    nodes: int = 1,
+    hostfile: str = "",
+) -> Path:
     """Train as `config` says, in `folder`, with `processes` ranks; return the model's folder.
+
+    With several `nodes` that many on each, which takes a DeepSpeed `hostfile`; without one, this
+    function only finds a training that has been started by hand or by SLURM, when it has ended.
 
     A run that was interrupted continues from its newest complete checkpoint; one that has finished
     with the same settings and data is not repeated. While it runs, a line with step, loss, speed
@@ -82,18 +148,27 @@ def run(folder: str | Path, config: Mapping[str, Any], processes: int = 1) -> Pa
     Raises:
         settings.ConfigError, plan.PlanError, FileNotFoundError, shards.EmptySource: bad input,
             named; nothing has been started.
+        Elsewhere: several machines, no hostfile, and no finished model yet.
         RuntimeError: the training failed; the message ends with its own error.
     """
     folder = Path(folder).resolve()
-    laid_out = write(folder, config, processes)
-    who = checkpoints.identity(settings.check(config), laid_out.hash, processes)
-    if finished(folder, who):
+    laid_out = write(folder, config, processes, nodes)
+    full = settings.check(config)
+    who = checkpoints.identity(full, laid_out.hash, processes * nodes)
+    if finished(folder, who, heldout.fingerprint(full)):
         return folder / "model"
+    if nodes > 1 and not hostfile:
+        raise Elsewhere(
+            f"this training takes {nodes} machines. Start it with `sbatch "
+            f"{on_this_machine(folder / 'launch.slurm')}`, or run the command above on each "
+            "machine, or give a hostfile; then run this notebook again with the same parameters."
+        )
     _clear(folder)
-    with open(folder / "train.out", "wb") as output, _child(folder, processes, output) as child:
-        _follow(child, folder / "log.jsonl", laid_out)
-    if child.returncode or not (folder / "finished.json").exists():
-        raise RuntimeError(_explain(folder, child.returncode))
+    words = command(folder / "config.json", processes, nodes, hostfile)
+    with open(folder / "train.out", "wb") as output, child(folder, words, output) as started:
+        _follow(started, folder / "log.jsonl", laid_out)
+    if started.returncode or not (folder / "finished.json").exists():
+        raise RuntimeError(_explain(folder, started.returncode, processes * nodes))
     return folder / "model"
 
 
@@ -105,25 +180,27 @@ def _clear(folder: Path) -> None:
         old.unlink(missing_ok=True)
 
 
-def finished(folder: Path, who: Mapping[str, Any]) -> bool:
-    """Whether `folder` already holds the model of this very run."""
+def finished(folder: Path, who: Mapping[str, Any], measured: str) -> bool:
+    """Whether `folder` already holds the model of this very run, measured as it is now asked."""
     path = folder / "finished.json"
     if not (path.exists() and (folder / "model").exists()):
         return False
-    return records.read_json(path)["identity"] == json.loads(json.dumps(who))
+    done = records.read_json(path)
+    return done["identity"] == json.loads(json.dumps(who)) and done["heldout"] == measured
 
 
 @contextmanager
-def _child(folder: Path, processes: int, output: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
-    """The training, in a process group of its own that ends when the block does."""
+def child(folder: Path, words: list[str], output: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
+    """The training, in a process group of its own that ends when the block or this process does."""
     environment = {
         **os.environ,
+        engine.LAUNCHER: str(os.getpid()),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(":"),
     }
-    child = subprocess.Popen(
-        command(folder / "config.json", processes),
+    started = subprocess.Popen(
+        words,
         stdout=output,
         stderr=subprocess.STDOUT,
         env=environment,
@@ -131,32 +208,70 @@ def _child(folder: Path, processes: int, output: BinaryIO) -> Iterator[subproces
         start_new_session=True,
     )
     try:
-        yield child
+        yield started
     finally:
-        if child.poll() is None:  # the reader interrupted the cell
-            os.killpg(child.pid, signal.SIGTERM)
+        if started.poll() is None:  # the reader interrupted the cell
+            os.killpg(started.pid, signal.SIGTERM)
             try:
-                child.wait(timeout=20)
+                started.wait(timeout=20)
             except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
+                os.killpg(started.pid, signal.SIGKILL)
+                started.wait()
 
 
 def _follow(child: subprocess.Popen[bytes], log: Path, laid_out: plan.Plan) -> None:
     """Show a live line until the child has ended."""
-    seen = 0
+    place, steps, measured = 0, [], {}
     with _live_line(laid_out.steps) as show_line:
         while True:
             ended = child.poll() is not None
-            lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-            if len(lines) > seen and lines[-1].endswith("}"):
-                seen = len(lines)
-                last = json.loads(lines[-1])
-                speed = f"{last['tokens_per_second'] / 1000:.1f}k tokens/s"
-                show_line(last["step"], f"{last['stage']}, loss {last['loss']:.3f}, {speed}")
+            place, lines = _new_lines(log, place)
+            steps = [*steps, *(line for line in lines if "loss" in line)][-RECENT_STEPS:]
+            measured = next((x["heldout"] for x in reversed(lines) if "heldout" in x), measured)
+            if lines and steps:
+                show_line(steps[-1]["step"], progress(steps, laid_out.steps, measured))
             if ended:
                 return
             time.sleep(POLL_SECONDS)
+
+
+def _new_lines(log: Path, place: int) -> tuple[int, list[dict[str, Any]]]:
+    """The whole lines of the log after byte `place`, and the place after them."""
+    if not log.exists():
+        return 0, []
+    if log.stat().st_size < place:  # begun again
+        place = 0
+    with open(log, "rb") as handle:
+        handle.seek(place)
+        whole, newline, _ = handle.read().rpartition(b"\n")
+    lines = [json.loads(line) for line in whole.splitlines()]
+    return place + len(whole) + len(newline), lines
+
+
+def progress(
+    recent: Sequence[Mapping[str, Any]], steps: int, measured: Mapping[str, Any] | None = None
+) -> str:
+    """What the live line says: stage, loss, speed, MFU, memory, held-out text, remaining time.
+
+    `recent` holds the log's last lines of steps. The MFU is 6N + 12LdS operations a token over the
+    stated peak of all devices; "-" where no peak is stated.
+    """
+    last = recent[-1]
+    seconds = sum(line["seconds"] for line in recent) / len(recent)
+    mfu = "-" if last["mfu"] is None else f"{last['mfu']:.0%}"
+    speed = last["tokens"] / last["step"] / seconds
+    texts = [f"{name} {found['bits_per_byte']:.2f}" for name, found in (measured or {}).items()]
+    return ", ".join(
+        [
+            last["stage"],
+            f"loss {last['loss']:.3f}",
+            *([f"held-out bits/byte {' '.join(texts)}"] if texts else []),
+            f"{speed / 1000:.1f}k tokens/s",
+            f"MFU {mfu}",
+            f"{last['memory_gib']:.1f} GiB",
+            f"about {timedelta(seconds=round((steps - last['step']) * seconds))} left",
+        ]
+    )
 
 
 @contextmanager
@@ -167,15 +282,10 @@ def _live_line(steps: int) -> Iterator[Callable[[int, str], None]]:
 
     in_kernel = getattr(get_ipython(), "kernel", None) is not None
     if in_kernel and os.environ.get("TQDM_DISABLE", "0") in ("", "0"):
-        started = time.time()
         place = display({"text/plain": "starting"}, raw=True, display_id=True)
-
-        def show_line(step: int, text: str) -> None:
-            left = (time.time() - started) / max(1, step) * (steps - step)
-            line = f"step {step} of {steps}, {text}, about {left:.0f} s left"
-            place.update({"text/plain": line}, raw=True)
-
-        yield show_line
+        yield lambda step, text: place.update(
+            {"text/plain": f"step {step} of {steps}, {text}"}, raw=True
+        )
         return
     with tqdm(total=steps, unit="step", desc="training", disable=None) as bar:
 
@@ -186,19 +296,34 @@ def _live_line(steps: int) -> Iterator[Callable[[int, str], None]]:
         yield move_bar
 
 
-def _explain(folder: Path, code: int) -> str:
+def _explain(folder: Path, code: int, ranks: int) -> str:
     """What went wrong: the first rank's own error, or the last lines of the output."""
     failures = [records.read_json(path) for path in folder.glob("failure-*.json")]
     own = sorted(failures, key=lambda failure: failure["at"])  # the others fail for lack of it
     tail = (folder / "train.out").read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
     said = f"rank {own[0]['rank']}: {own[0]['error']}" if own else "\n".join(tail)
     advice = ""
-    if "out of memory" in said.lower() or code in (-9, 137):
+    if any(words in said.lower() for words in OUT_OF_MEMORY) or code in (-9, 137):
+        device = own[0].get("device_gib") if own else None
         advice = (
-            "\nIf memory ran out (a killed process says no more): halve micro_batch_rows, or set "
-            "gradient_checkpointing: true."
+            "\nIt ran out of memory. " if own else "\nIt was killed, perhaps for lack of memory. "
         )
+        advice += _memory_advice(folder, ranks, device or engine.machine_gib() / ranks)
     return (
         f"the training ended with exit code {code}; {said}{advice}\n"
         f"Its whole output is in {show(folder / 'train.out')}."
     )
+
+
+def _memory_advice(folder: Path, ranks: int, gib: float) -> str:
+    """Advice in numbers for the run whose configuration stands in `folder`."""
+    config = records.read_json(folder / "config.json")
+    try:
+        if given := config["model_config"]:
+            tokenizer = shards.load_tokenizer(config["tokenizer"])
+            full = new_model_config(given, tokenizer, config["sequence_length"])
+            config = {**config, "model_config": full}
+        rows = engine.micro_batch_rows(config, ranks)
+        return preflight.memory_advice(config, ranks, rows, gib)
+    except (OSError, ValueError) as error:  # no model to measure: the first error says more
+        return f"Halve micro_batch_rows, or set gradient_checkpointing: true ({error})."

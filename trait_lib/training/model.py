@@ -36,6 +36,8 @@ def load_model(config: Mapping[str, Any], tokenizer: Any) -> Any:
     model.config.use_cache = False  # with a cache, packed documents would see each other
     if config["gradient_checkpointing"]:
         model.activation_checkpointing_enable({"use_reentrant": False})
+    if config["compile_model"]:
+        model.compile(dynamic=False)  # every batch has the same shape
     return model
 
 

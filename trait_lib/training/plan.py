@@ -266,7 +266,18 @@ def prepare(config: Mapping[str, Any]) -> Plan:
     """Tokenise every source of a checked configuration (cached) and lay out the run."""
     tokenizer = shard_files.load_tokenizer(config["tokenizer"])
     files = {s["file"]: None for stage in config["stages"] for s in stage["sources"]}
-    return build(config, {file: shard_files.tokenise(file, tokenizer) for file in files})
+    whole = config["sequence_length"] if config["whole_documents"] else 0
+    answers_only = config["loss_on"] == "answer"
+    return build(
+        config,
+        {file: shard_files.tokenise(file, tokenizer, whole, answers_only) for file in files},
+    )
+
+
+def largest_deviation(plan: Plan) -> float:
+    """By how much the share of a source in a stage misses its weight, at most (0.001 = 0.1 %)."""
+    shares = [source for stage in plan.stages for source in stage["sources"]]
+    return max(abs(source["share"] - source["weight"]) for source in shares)
 
 
 def save(plan: Plan, folder: Path) -> None:

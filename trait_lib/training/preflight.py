@@ -121,6 +121,42 @@ def checkpoint_gib(size: Shape, precision: str = "bf16") -> float:
     return (2 * weights + 12) * size.parameters / 2**30
 
 
+def device_gib(
+    size: Shape, config: Mapping[str, Any], ranks: int, micro_rows: int, recomputed: bool
+) -> float:
+    """GiB per rank with the activations of `micro_rows` rows: what the two formulas above say."""
+    fixed = zero1_gib(size, ranks if config["engine"] == "deepspeed" else 1, config["precision"])
+    tokens = micro_rows * config["sequence_length"]
+    return fixed + activations_gib(size, tokens, config["precision"], recomputed)
+
+
+def memory_advice(config: Mapping[str, Any], ranks: int, micro_rows: int, gib: float) -> str:
+    """What to change when memory ran out, in numbers: which rows a pass fit into `gib` a rank.
+
+    `micro_rows` are those of the run that failed, so that only smaller ones are proposed.
+    """
+    size = shape(model_config(config["model"], config["model_config"]))
+    asked = device_gib(size, config, ranks, micro_rows, config["gradient_checkpointing"])
+    said = (
+        f"By the preflight's formulas {micro_rows} rows a forward pass take {asked:.3g} GiB a rank "
+        f"and it has {gib:.3g} GiB. "
+    )
+    share = config["batch_tokens"] // config["sequence_length"] // ranks
+    smaller = [n for n in range(micro_rows, 0, -1) if share % n == 0]
+    for recomputed in sorted({config["gradient_checkpointing"], True}):
+        same = recomputed == config["gradient_checkpointing"]
+        for rows in smaller[1:] if same else smaller:
+            if (needed := device_gib(size, config, ranks, rows, recomputed)) <= 0.9 * gib:
+                extra = " with gradient_checkpointing: true" if not same else ""
+                return said + f"Set micro_batch_rows: {rows}{extra}, which takes {needed:.3g} GiB."
+    fixed = zero1_gib(size, ranks, config["precision"])
+    return said + (
+        f"No smaller pass fits: weights, gradients and optimizer alone take {fixed:.3g} GiB a rank "
+        f"on {ranks} and {zero1_gib(size, 2 * ranks, config['precision']):.3g} GiB on {2 * ranks}. "
+        "Use more devices, larger ones, a shorter sequence_length or precision: bf16."
+    )
+
+
 @dataclass(frozen=True)
 class Estimate:
     """What a run takes; see `estimate`."""
@@ -146,9 +182,11 @@ def estimate(
 ) -> Estimate:
     """Tokens, steps, FLOPs, hours, money, memory and disk of a run.
 
-    `settings` holds the training settings and: `processes`, `device_peak_tflops` (of one device),
-    `expected_mfu` (share of the peak that the run is expected to use), `dollars_per_device_hour`.
+    `settings` holds the training settings and: `processes` (of each of `nodes` machines, else of
+    one), `device_peak_tflops` (of one device), `expected_mfu` (share of the peak that the run is
+    expected to use), `dollars_per_device_hour`.
     """
+    ranks = settings["processes"] * settings.get("nodes", 1)
     batch, length = settings["batch_tokens"], settings["sequence_length"]
     steps = sum(max(1, round(stage["tokens"] / batch)) for stage in stages)
     flops = float(steps * batch) * flops_per_token(size, length)
@@ -161,7 +199,7 @@ def estimate(
         flops=flops,
         device_hours=flops / per_hour,
         dollars=flops / per_hour * settings["dollars_per_device_hour"],
-        gib_per_device=zero1_gib(size, settings["processes"], precision),
+        gib_per_device=zero1_gib(size, ranks, precision),
         activations_gib=activations_gib(size, micro_rows * length, precision, recomputed),
         checkpoint_gib=checkpoint_gib(size, precision),
         free_disk_gib=shutil.disk_usage(_existing(folder)).free / 2**30,
@@ -174,8 +212,7 @@ def _existing(folder: Path) -> Path:
 
 def table(result: Estimate) -> list[tuple[str, str]]:
     """The estimate as (name, value) lines; the free disk, which differs by machine, is left out."""
-    shown = asdict(result)
-    shown.pop("free_disk_gib")
+    shown = {name: value for name, value in asdict(result).items() if name != "free_disk_gib"}
     return [
         (name.replace("_", " "), f"{value:.3g}" if isinstance(value, float) else f"{value:,}")
         for name, value in shown.items()

@@ -32,10 +32,13 @@ class PlannedRows:
         documents. The first token of a document has no context and is not predicted.
         """
         source, row = self.plan.entries[index]
-        tokens, positions = self.shards[source].row(int(row), self.plan.sequence_length)
+        shard, length = self.shards[source], self.plan.sequence_length
+        tokens, positions = shard.row(int(row), length)
         input_ids = torch.from_numpy(tokens)
         position_ids = torch.from_numpy(positions)
         labels = input_ids.masked_fill(position_ids == 0, -100)
+        if shard.learn is not None:
+            labels[torch.from_numpy(~shard.learned(int(row), length))] = -100
         if not self.isolate:
             position_ids = torch.arange(len(input_ids))
         return {

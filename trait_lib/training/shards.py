@@ -1,14 +1,18 @@
 """Text files into token shards: tokenised once, then read as memory maps by every process.
 
 A shard is the concatenation of all documents of one file, each closed by the end-of-text token,
-in the order of the file. Paper: not stated; ours because a run over billions of tokens must not
-tokenise again at each start, and because the rows of a plan need a fixed address.
+in the order of the file. Two things can differ for fine-tuning: no document is cut by the end of
+a row (`whole`), and only answers are learned (`answers_only`). Paper: not stated; ours because a
+run over billions of tokens must not tokenise again at each start, and because the rows of a plan
+need a fixed address.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +31,16 @@ class EmptySource(ValueError):
 
 @dataclass(frozen=True)
 class Shard:
-    """The tokens of one file. `tokens` (T,) unsigned; `starts` (D,) int64, first token of each."""
+    """The tokens of one file. `tokens` (T,) unsigned; `starts` (D,) int64, first token of each.
+
+    `learn` (T,) bool: which tokens are to be predicted; None for all.
+    """
 
     folder: Path
     tokens: np.ndarray
     starts: np.ndarray
     meta: dict[str, Any]
+    learn: np.ndarray | None = None
 
     def rows(self, sequence_length: int) -> int:
         """Whole rows of `sequence_length` tokens; the tail of less than a row is not used."""
@@ -47,6 +55,13 @@ class Shard:
         for start in self.starts[first:last] - low:  # documents that begin inside the row
             positions[start:] = np.arange(sequence_length - start)
         return self.tokens[low:high].astype(np.int64), positions
+
+    def learned(self, number: int, sequence_length: int) -> np.ndarray:
+        """Which tokens (S,) of row `number` are to be predicted, as bool."""
+        if self.learn is None:
+            return np.ones(sequence_length, dtype=bool)
+        low = number * sequence_length
+        return np.asarray(self.learn[low : low + sequence_length], dtype=bool)
 
     def documents(self, number: int, sequence_length: int) -> list[str]:
         """The ids of the documents of which row `number` holds a part, in order."""
@@ -76,13 +91,22 @@ def tokenizer_hash(tokenizer: Any) -> str:
     return run.hash_value([tokenizer.backend_tokenizer.to_str(), tokenizer.eos_token_id])
 
 
-def tokenise(file: str | Path, tokenizer: Any) -> Shard:
+def tokenise(file: str | Path, tokenizer: Any, whole: int = 0, answers_only: bool = False) -> Shard:
     """Return the shard of a file of document rows, built when it is not in the cache.
+
+    Args:
+        file: document rows; with `answers_only` each also has `answer_starts`, the number of
+            characters before the answer.
+        tokenizer: a fast tokenizer.
+        whole: a row length that no document may be cut by, 0 for none. What is left of a row
+            before a document that does not fit is filled with end marks that are not learned.
+        answers_only: learn the answer and its end mark, and nothing before it.
 
     Raises:
         FileNotFoundError: no such file.
         EmptySource: no document with text in it.
-        records.BadRow: a row without a text; names file and row.
+        records.BadRow: a row without a text or without its `answer_starts`, or one longer than
+            `whole` tokens; names file and row.
     """
     if not Path(file).exists():
         raise FileNotFoundError(f"{file}: no such file; check the path in the parameters")
@@ -91,9 +115,12 @@ def tokenise(file: str | Path, tokenizer: Any) -> Shard:
         "tokenizer": tokenizer_hash(tokenizer),
         "eos": tokenizer.eos_token_id,
         "format": FORMAT,
+        **({"whole": whole, "answers_only": answers_only} if whole or answers_only else {}),
     }
     return open_shard(
-        run.cached("tokens", key, lambda folder: _build(Path(file), tokenizer, folder))
+        run.cached(
+            "tokens", key, lambda folder: _build(Path(file), tokenizer, folder, whole, answers_only)
+        )
     )
 
 
@@ -102,33 +129,88 @@ def open_shard(folder: str | Path) -> Shard:
     folder = Path(folder)
     meta = records.read_json(folder / "meta.json")
     tokens = np.memmap(folder / "tokens.bin", dtype=meta["dtype"], mode="r")
-    return Shard(folder, tokens, np.load(folder / "starts.npy"), meta)
+    learn = folder / "learn.bin"
+    mask = np.memmap(learn, dtype=np.bool_, mode="r") if learn.exists() else None
+    return Shard(folder, tokens, np.load(folder / "starts.npy"), meta, mask)
 
 
-def _build(file: Path, tokenizer: Any, folder: Path) -> None:
-    backend = tokenizer.backend_tokenizer
-    backend.encode_special_tokens = True  # "<|endoftext|>" written in a text stays text
+def _build(file: Path, tokenizer: Any, folder: Path, whole: int, answers_only: bool) -> None:
     eos = tokenizer.eos_token_id
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32)
     starts: list[int] = []
-    total = skipped = 0
-    numbered = enumerate(records.read_rows(file), start=1)
-    with open(folder / "tokens.bin", "wb") as out, open(folder / "ids.jsonl", "w") as ids:
-        while batch := list(itertools.islice(numbered, BATCH_DOCUMENTS)):
-            kept = [(_text(row, file, n), row.get("id", str(n))) for n, row in batch]
-            kept = [(text, identifier) for text, identifier in kept if text.strip()]
-            skipped += len(batch) - len(kept)
-            for encoding in backend.encode_batch_fast([text for text, _ in kept]):
-                tokens = encoding.ids if encoding.ids[-1:] == [eos] else [*encoding.ids, eos]
-                out.write(np.asarray(tokens, dtype=dtype).tobytes())
-                starts.append(total)
-                total += len(tokens)
-            ids.writelines(json.dumps(identifier) + "\n" for _, identifier in kept)
+    total = padding = 0
+    empty: list[int] = []
+    with ExitStack() as stack:
+        out, ids = (
+            stack.enter_context(open(folder / name, "wb")) for name in ("tokens.bin", "ids.jsonl")
+        )
+        masked = whole or answers_only
+        mask = stack.enter_context(open(folder / "learn.bin", "wb")) if masked else None
+
+        def put(tokens: list[int], learn: list[bool]) -> None:
+            nonlocal total
+            out.write(np.asarray(tokens, dtype=dtype).tobytes())
+            if mask:
+                mask.write(np.asarray(learn, dtype=np.bool_).tobytes())
+            total += len(tokens)
+
+        for identifier, tokens, learn in _encoded(file, tokenizer, answers_only, empty):
+            left = -total % whole if whole else 0
+            if whole and len(tokens) > whole:
+                raise records.BadRow(
+                    f"{file}: {identifier!r} has {len(tokens)} tokens, and a row has {whole}; "
+                    "raise sequence_length, or leave it out"
+                )
+            if left < len(tokens):
+                put([eos] * left, [False] * left)
+                padding += left
+            starts.append(total)
+            put(tokens, learn)
+            ids.write(json.dumps(identifier).encode() + b"\n")
+        left = -total % whole if whole else 0
+        put([eos] * left, [False] * left)
     if not starts:
         raise EmptySource(f"{file}: no document with text in it; nothing to train on")
     np.save(folder / "starts.npy", np.asarray(starts, dtype=np.int64))
-    meta = {"dtype": dtype.name, "tokens": total, "documents": len(starts), "empty": skipped}
+    meta = {"dtype": dtype.name, "tokens": total, "documents": len(starts), "empty": len(empty)}
+    if whole:
+        meta["padding"] = padding + left
     records.write_json(folder / "meta.json", meta)
+
+
+def _encoded(
+    file: Path, tokenizer: Any, answers_only: bool, empty: list[int]
+) -> Iterator[tuple[str, list[int], list[bool]]]:
+    """Yield id, tokens with the end mark, and which of them are learned, of each document.
+
+    The number of each row without text is added to `empty`.
+    """
+    backend = tokenizer.backend_tokenizer
+    backend.encode_special_tokens = True  # "<|endoftext|>" written in a text stays text
+    encode = backend.encode_batch if answers_only else backend.encode_batch_fast  # with places
+    eos = tokenizer.eos_token_id
+    numbered = enumerate(records.read_rows(file), start=1)
+    while batch := list(itertools.islice(numbered, BATCH_DOCUMENTS)):
+        texts = [_text(row, file, n) for n, row in batch]
+        begins = [_answer_starts(row, file, n) if answers_only else 0 for n, row in batch]
+        kept = [i for i, text in enumerate(texts) if text.strip()]
+        empty += [n for (n, _), text in zip(batch, texts, strict=True) if not text.strip()]
+        for i, encoding in zip(kept, encode([texts[i] for i in kept]), strict=True):
+            tokens, number = encoding.ids, batch[i][0]
+            learn = [not answers_only or end > begins[i] for _, end in encoding.offsets]
+            if tokens[-1:] != [eos]:
+                tokens, learn = [*tokens, eos], [*learn, True]
+            yield batch[i][1].get("id", str(number)), tokens, [*learn[:-1], True]
+
+
+def _answer_starts(row: records.Row, file: Path, number: int) -> int:
+    place = row.get("answer_starts")
+    if not isinstance(place, int) or isinstance(place, bool) or place < 0:
+        raise records.BadRow(
+            f"{file}: row {number} ({row.get('id')!r}) has no answer_starts, the number of "
+            "characters before its answer; give it, or set loss_on: all"
+        )
+    return place
 
 
 def _text(row: records.Row, file: Path, number: int) -> str:

@@ -10,28 +10,30 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import json
-import math
 import os
-import resource
 import shutil
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from trait_lib import records, run
-from trait_lib.training import card, checkpoints, engine, plan, schedule, shards
+from trait_lib.training import (
+    card,
+    checkpoints,
+    engine,
+    journal,
+    plan,
+    preflight,
+    schedule,
+    shards,
+)
 from trait_lib.training import config as settings
 from trait_lib.training.model import load_model
-
-
-class TrainingDiverged(FloatingPointError):
-    """The loss or the gradient is not a number; the message names step, stage and rows."""
 
 
 def training_arguments(config: Mapping[str, Any], folder: Path, steps: int, world: int) -> Any:
@@ -56,7 +58,7 @@ def training_arguments(config: Mapping[str, Any], folder: Path, steps: int, worl
         deepspeed=ds if zero else None,
         use_cpu=on_cpu,
         ddp_backend="gloo" if on_cpu and (world > 1 or zero) else None,
-        optim="adamw_torch",
+        optim="adamw_torch" if on_cpu else "adamw_torch_fused",
         train_sampling_strategy="sequential",  # the plan is the order
         remove_unused_columns=False,
         dataloader_pin_memory=not on_cpu,
@@ -66,20 +68,30 @@ def training_arguments(config: Mapping[str, Any], folder: Path, steps: int, worl
         save_strategy="steps" if config["checkpoint_steps"] else "no",
         save_steps=config["checkpoint_steps"] or 500,
         seed=config["seed"],
-        report_to=[],
+        report_to=["tensorboard"] if config["tensorboard"] else [],
         disable_tqdm=True,
         log_level="error",
     )
 
 
 def build_trainer(
-    config: Mapping[str, Any], laid_out: plan.Plan, folder: Path, model: Any, world: int
+    config: Mapping[str, Any],
+    laid_out: plan.Plan,
+    folder: Path,
+    model: Any,
+    world: int,
+    texts: Sequence[Any] = (),
 ) -> Any:
-    """Trainer with our loss per source, log, schedule and completeness marks."""
+    """Trainer with our loss per source, log, schedule, held-out texts and completeness marks."""
     import torch
-    from transformers import PrinterCallback, Trainer
+    from transformers import PrinterCallback, Trainer, TrainerCallback
 
-    from trait_lib.training import rows
+    from trait_lib.training import heldout, rows
+
+    size = preflight.shape(model.config)
+    operations = preflight.flops_per_token(size, config["sequence_length"])
+    peak = config["device_peak_tflops"] * 1e12 * world
+    measured = heldout.measured_steps(laid_out.stages, config["heldout_steps"]) if texts else set()
 
     class PlannedTrainer(Trainer):
         """Trainer, with the four places overridden where it falls short (see each docstring)."""
@@ -87,6 +99,7 @@ def build_trainer(
         sums = torch.zeros(len(laid_out.sources), 2, dtype=torch.float64)
         identity = checkpoints.identity(config, laid_out.hash, world)
         clock = time.perf_counter()
+        heldout_seconds = 0.0
 
         def compute_loss(
             self,
@@ -123,12 +136,36 @@ def build_trainer(
             self.sums.zero_()
             step = self.state.global_step
             now = time.perf_counter()
-            line = log_line(laid_out, step, sums.tolist(), logs, now - self.clock)
+            line = journal.step_line(
+                laid_out, step, sums.tolist(), logs, now - self.clock, operations, peak
+            )
             self.clock = now
+            self.note(line)
+            journal.stop_if_diverged(line, laid_out)
+            if step in measured:
+                self.measure_heldout(step)
+
+        def note(self, line: dict[str, Any]) -> None:
+            """Write a line into the log, and show it to callbacks such as TensorBoard's."""
             if self.is_world_process_zero():
-                with open(folder / "log.jsonl", "a", encoding="utf-8") as handle:
-                    handle.write(json.dumps(line) + "\n")
-            stop_if_diverged(line, laid_out)
+                journal.append(folder / "log.jsonl", line)
+            flat = journal.scalars(line)
+            self.control = self.callback_handler.on_log(self.args, self.state, self.control, flat)
+
+        def measure_heldout(self, step: int) -> None:
+            """Loss and bits per byte of the held-out texts; changes nothing of the training."""
+            began = time.perf_counter()
+            with self.accelerator.autocast():
+                found = heldout.measure(
+                    self.model,
+                    texts,
+                    self.accelerator.process_index,
+                    self.accelerator.num_processes,
+                    lambda part: self.accelerator.reduce(part.to(self.args.device), "sum").cpu(),
+                )
+            self.clock = time.perf_counter()  # the next step's time begins after this
+            self.heldout_seconds += self.clock - began
+            self.note(journal.heldout_line(laid_out, step, found, self.clock - began))
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             """Trainer's own does not say when a checkpoint is complete."""
@@ -141,6 +178,14 @@ def build_trainer(
                 checkpoints.prune(root, config["keep_checkpoints"])
             self.accelerator.wait_for_everyone()
 
+    class AtTheStart(TrainerCallback):
+        """Measures the model that the training starts from, and not one that is resumed."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            """Called once model and optimizer stand."""
+            if state.global_step == 0 and 0 in measured:
+                trainer.measure_heldout(0)
+
     trainer = PlannedTrainer(
         model=model,
         args=training_arguments(config, folder, laid_out.steps, world),
@@ -148,70 +193,8 @@ def build_trainer(
         data_collator=rows.collate,
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(AtTheStart)
     return trainer
-
-
-def log_line(
-    laid_out: plan.Plan,
-    step: int,
-    sums: list[list[float]],
-    logs: Mapping[str, float],
-    seconds: float,
-) -> dict[str, Any]:
-    """The log's line for `step` (from 1). `sums`: (loss sum in nats, tokens) of each source."""
-    tokens = laid_out.batch_rows * laid_out.sequence_length
-    return {
-        "step": step,
-        "stage": laid_out.stage_of(step - 1),
-        "tokens": step * tokens,
-        "loss": sum(total for total, _ in sums) / max(1.0, sum(count for _, count in sums)),
-        "learning_rate": logs["learning_rate"],
-        "grad_norm": float(logs.get("grad_norm", math.nan)),
-        "tokens_per_second": round(tokens / seconds, 1),
-        "seconds": round(seconds, 4),
-        "memory_gib": round(_memory_gib(), 3),
-        "loss_by_source": {
-            name: total / count
-            for name, (total, count) in zip(laid_out.sources, sums, strict=True)
-            if count
-        },
-    }
-
-
-def _memory_gib() -> float:
-    """Peak memory of this rank: of the GPU when there is one, else of the process."""
-    import torch
-
-    if os.environ.get("DS_ACCELERATOR") != "cpu":
-        return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def stop_if_diverged(line: Mapping[str, Any], laid_out: plan.Plan) -> None:
-    """Raise `TrainingDiverged` when the loss or the gradient norm of a log line is not finite."""
-    if math.isfinite(line["loss"]) and math.isfinite(line["grad_norm"]):
-        return
-    rows = [
-        f"{laid_out.sources[source]} row {row}"
-        for source, row in laid_out.rows_of_step(line["step"] - 1)
-    ]
-    raise TrainingDiverged(
-        f"step {line['step']} (stage {line['stage']}): loss {line['loss']}, gradient norm "
-        f"{line['grad_norm']}, learning rate {line['learning_rate']:g}. Its rows: "
-        f"{', '.join(rows[:8])}{' ...' if len(rows) > 8 else ''}. Lower learning_rate, or look at "
-        "those rows."
-    )
-
-
-def rewind_log(path: Path, step: int) -> None:
-    """Drop the log's lines after `step`: they will be trained again."""
-    kept = []
-    if path.exists() and step:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if line.endswith("}") and json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-    with records.atomic_path(path) as temporary:
-        temporary.write_text("".join(kept), encoding="utf-8")
 
 
 def save_model(trainer: Any, tokenizer: Any, config: Mapping[str, Any], folder: Path) -> None:
@@ -222,8 +205,8 @@ def save_model(trainer: Any, tokenizer: Any, config: Mapping[str, Any], folder: 
     if trainer.is_world_process_zero():
         (partial / "training_args.bin").unlink(missing_ok=True)  # a pickle, and of no use
         tokenizer.save_pretrained(partial)
-        log = list(records.read_rows(folder / "log.jsonl"))
-        text = card.write_card(config, records.read_json(folder / "plan.json"), log)
+        steps, measured = journal.read(folder / "log.jsonl")
+        text = card.write_card(config, records.read_json(folder / "plan.json"), steps, measured)
         (partial / "README.md").write_text(text, encoding="utf-8")
         if final.exists():
             shutil.rmtree(final)
@@ -263,18 +246,21 @@ def train_rank(
     config: Mapping[str, Any], folder: Path, world: int, first: bool, started: float
 ) -> None:
     """The part of one rank; `first` writes what is written once."""
+    from trait_lib.training import heldout
+
     engine.micro_batch_rows(config, world)
     laid_out = plan.prepare(config)  # cached: the first rank to come builds it
     tokenizer = shards.load_tokenizer(config["tokenizer"])
     who = checkpoints.identity(config, laid_out.hash, world)
     resume = checkpoints.latest(folder / "checkpoints", who)
     model = load_model(config, tokenizer)
-    trainer = build_trainer(config, laid_out, folder, model, world)
+    texts = heldout.prepare(config, tokenizer)
+    trainer = build_trainer(config, laid_out, folder, model, world, texts)
     if first:
         plan.save(laid_out, folder)
         (folder / "finished.json").unlink(missing_ok=True)
         checkpoints.discard_incomplete(folder / "checkpoints")
-        rewind_log(folder / "log.jsonl", int(resume.name.rpartition("-")[2]) if resume else 0)
+        journal.rewind(folder / "log.jsonl", int(resume.name.rpartition("-")[2]) if resume else 0)
     trainer.accelerator.wait_for_everyone()
     ready = trainer.clock = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -285,25 +271,20 @@ def train_rank(
             folder / "finished.json",
             {
                 "identity": who,
+                "heldout": heldout.fingerprint(config),
                 "steps": laid_out.steps,
                 "tokens": laid_out.report["tokens"],
                 "startup_seconds": round(ready - started, 2),
-                "training_seconds": round(trained - ready, 2),
+                "training_seconds": round(trained - ready - trainer.heldout_seconds, 2),
+                "heldout_seconds": round(trainer.heldout_seconds, 2),
             },
         )
-    close_ranks()
-
-
-def close_ranks() -> None:
-    """Leave the process group in good order, so that no rank waits for one that has gone."""
-    import torch.distributed as dist
-
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
+    engine.close_ranks()
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, train, and leave the error where the launcher finds it."""
+    engine.end_with_launcher()
     parser = argparse.ArgumentParser(prog="trait_lib.training.train", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="the run's config.json")
     parser.add_argument("--local_rank", type=int, help="given by the deepspeed launcher; unused")
@@ -317,6 +298,7 @@ def main(arguments: list[str] | None = None) -> int:
             "error": f"{type(error).__name__}: {error}",
             "rank": int(rank),
             "at": time.time(),
+            "device_gib": engine.device_gib(),
         }
         records.write_json(
             path.parent / f"failure-{rank}.json", {**failure, "trace": traceback.format_exc()}
