@@ -25,6 +25,7 @@ from trait_lib.evaluation.values import (
 )
 from trait_lib.evaluation.words import has_words, is_text, plain_words, same_words
 
+AN_AMOUNT = re.compile(r"[-+]?[\d.,]*\d(?:/\d+)?%?")
 LONGEST_FORM = 20_000  # characters; above, only equal text is equal
 MOST_ELEMENTS = 60
 SPACED = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])")
@@ -54,7 +55,7 @@ def equivalent(gold: str, answer: str, compare: Compare, kind: str | None = None
         return True, "same but for degree signs"
     if has_words(gold) and plain_words(gold) == plain_words(answer):
         return True, "same words"
-    if (kind == "text" and not expressions.decimals(gold)) or is_text(gold):
+    if (kind == "text" and not AN_AMOUNT.fullmatch(gold)) or is_text(gold):
         return same_words(gold, answer)
     if kind == "number":
         gold, answer = (SPACED.sub(lambda m: m[0].replace(" ", ""), t) for t in (gold, answer))

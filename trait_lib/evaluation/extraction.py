@@ -212,7 +212,9 @@ def extract(text: str, kind: str | None = None) -> Found:
     if TRACEBACK.search(stretch):
         return Found(None, "traceback")
     if kind == "choice":
+        negative = found.where == "box" and re.match(r"[\s$]*[-−]", stretch)
         letter = choice_letter(stretch[-LONGEST:], found.where == "whole text")
+        letter = None if negative else letter
         return Found(letter, found.where if letter else "no letter")
     if found.where == "whole text":
         return _from_whole_text(stretch, kind)
@@ -375,9 +377,12 @@ def _amount(stretch: str, where: str) -> Found:
         return Found(clean, where)
     begins = not re.search(r"[a-zA-Z]", plain[: numbers[0].start()])
     chosen = numbers[0] if begins else numbers[-1]
-    if len(numbers) == 1 and (words := leading_number(plain_words(plain[chosen.start() :]))):
-        if " " in words:  # `2 and a half hours`, `3 million dollars`
-            return Found(words, where)
+    words = leading_number(plain_words(plain[chosen.start() :])) if len(numbers) == 1 else None
+    if words and " " in words:  # `2 and a half hours`, `3 million dollars`
+        return Found(words, where)
+    around = plain[: chosen.start()] + plain[chosen.end() :]
+    if where == "box" and re.search(r"[-+*/^_()\[\]{}|\\=]", around):
+        return Found(clean, where)  # a formula that cannot be read, and no sentence
     if NEGATIVE.search(plain[: chosen.start()]) and chosen[0][0].isdigit():
         return Found("-" + _tidy(chosen[0]), where)
     rest = plain[chosen.end() :]
@@ -411,22 +416,30 @@ def choice_letter(stretch: str, whole_text: bool = False) -> str | None:
         "",
         affirmed(stretch),
     )
-    plain = re.sub(r"\\[()\[\],;!: ]|\\left|\\right|\\quad|~|[$*_`\"']", " ", plain).strip()
+    if "</" in plain:
+        plain = HTML_TAG.sub(" ", plain)
+    plain = re.sub(r"\\[(){}\[\],;!: ]|\\left|\\right|\\quad|~|[$*_`\"']", " ", plain).strip()
     letter = _letter_in_prose(plain) if whole_text else _first_letter(plain)
     return letter or None
+
+
+ADVERBS = (
+    "probably|clearly|indeed|therefore|thus|hence|definitely|likely|most|obviously|simply|then|just"
+)
 
 
 def _first_letter(plain: str) -> str | None:
     """The letter with which a statement begins, else the only one that it marks as a choice."""
     head = re.match(
-        rf"(?:(?:the|option|choice|answer|letter|is|correct|one)\b[\s:]*)*"
+        rf"(?:(?:the|option|choice|answer|letter|is|correct|one|{ADVERBS})\b[\s:,]*|,\s*)*"
         rf"[\s(\[{{<]*({LETTER})(?P<closed>\s*[)\]}}>])?(?P<rest>.*)",
         plain,
         re.DOTALL | re.IGNORECASE,
     )
     if head and _stands_alone(head[1], head["closed"], head["rest"]):
         return SEVERAL if _another(head) else head[1].upper()
-    return _only(WRAPPED.findall(plain))
+    last = re.search(r"[,:]\s+([A-J])\W*$", plain)
+    return last[1] if last else _only(WRAPPED.findall(plain))
 
 
 def _only(marks: list[tuple[str, ...]]) -> str | None:
@@ -447,6 +460,8 @@ def _stands_alone(letter: str, closed: str | None, rest: str) -> bool:
         return True
     if letter.islower():
         return False
+    if re.match(r"\s*is\s+(?:an?|the)\s+(?!(?:right|correct|best|only|most|answer)\b)", rest):
+        return False  # `A is a rectangle`
     follows = re.match(r"\s*(\S+)", rest)[1]
     if letter in "AI":
         return not re.match(r"[a-zA-Z]", follows) or follows.lower() in A_FOLLOWERS
@@ -457,7 +472,8 @@ def _another(head: re.Match[str]) -> bool:
     """Does a second letter follow: `A or B`, `A, B`, `(A) and (C)`, `A B`?"""
     joined = r"(?:or\b|and\b|,|/|&|;)" if head["closed"] else r"(?:or\b|and\b|,|/|&|;|\s)"
     other = re.match(
-        rf"[\s)\]}}]*{joined}\s*(?:option\s+)?[(\[{{]?([A-J])(?![a-zA-Z'])", head["rest"]
+        rf"[\s)\]}}]*{joined}\s*(?:option\s+)?[(\[{{]?(?!I\s[a-z])([A-J])(?![a-zA-Z'])",
+        head["rest"],
     )
     return bool(other) and other[1].upper() != head[1].upper()
 
@@ -465,7 +481,8 @@ def _another(head: re.Match[str]) -> bool:
 MARK = re.compile(
     rf"[(\[{{<]\s*({LETTER})\s*[)\]}}>]|(?<![\w('])([A-J])(?=[).:](?:\s|$))"
     rf"|\b(?:option|choice)\s+({LETTER})\b|(?<![\w'])([B-HJ])(?=\s*[!;,]?$)"
-    r"|(?<![\w'])([A-J])(?=\s+is\s+(?:the\s+)?(?:right|correct|true|answer|best)\b)",
+    r"|(?<![\w'])([A-J])(?=\s+is\s+(?:the\s+)?(?:right|correct|true|answer|best)\b)"
+    r"|(?:(?i:\b(?:therefore|thus|hence|so|choose|select|pick))|=>|→|⇒)[,:]?\s+([A-J])(?=\s*[.!]?\s*$)",
     re.MULTILINE,
 )
 
@@ -474,7 +491,7 @@ SIDE_BY_SIDE = re.compile(rf"\b({LETTER})[)\]]?\s*(?:,|/|&|\b(?:or|and|nor)\b)[\
 
 
 NEGATED = re.compile(
-    r"\b(?:not|never|neither|wrong|incorrect|false|except|eliminate|unlikely)\b|n[' ]t\b",
+    r"\b(?:not|never|neither|wrong|incorrect|false|except|eliminate|unlikely|cannot)\b|n[' ]t\b",
     re.IGNORECASE,
 )
 

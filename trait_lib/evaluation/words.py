@@ -48,7 +48,7 @@ def plain_words(text: str) -> list[str]:
     """The words and signs of a text answer, in lower case, without LaTeX and articles."""
     text = TEXT_GROUP.sub(r" \1 ", text)
     text = re.sub(r"\\(?:left|right)|[$\\{}()\[\]\"'`*_~]", " ", text).lower()
-    text = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m", text)
+    text = re.sub(r"(?<=[\d\s])([ap])\.?\s?m\b\.?", r" \1m", text)
     text = re.sub(r"(?<=[^\W\d])-(?=[^\W\d])", " ", text)  # a hyphen parts words, a minus stays
     words = re.findall(r"[^\W_]+(?:[.:/][^\W_]+)*|[^\w\s.,;:!?]", text)
     return words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words
@@ -91,13 +91,20 @@ def same_words(gold: str, answer: str) -> tuple[bool, str]:
     numbers = [spoken_number(words) for words in (first, second)]
     if None not in numbers and numbers[0] == numbers[1]:
         return True, "same number"
+    if _in_digits(first) == _in_digits(second):
+        return True, "same words and numbers"
     lists = [
-        sorted(map(plain_words, re.split(r"[,;]", TEXT_GROUP.sub(r" \1 ", text))))
+        sorted(map(plain_words, re.split(r"[,;&]|\band\b", TEXT_GROUP.sub(r" \1 ", text))))
         for text in (gold, answer)
     ]
     if len(lists[0]) > 1 and lists[0] == lists[1] and all(lists[0]):
         return True, "same words, in another order"
     return False, "different words"
+
+
+def _in_digits(words: Sequence[str]) -> list[str]:
+    """`three hours` as `3 hours`."""
+    return [str(SMALL.index(word)) if word in SMALL else word for word in words]
 
 
 def spoken_number(words: Sequence[str]) -> Fraction | None:
