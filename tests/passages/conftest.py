@@ -12,6 +12,8 @@ import pytest
 
 from trait_lib.passages import client, prices
 from trait_lib.passages.ledger import Ledger, Request
+from trait_lib.replica import batches
+from trait_lib.replica.teacher import BadRequest
 
 
 def completion(text, reason="stop", tokens=(10, 5)):
@@ -24,8 +26,14 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
+    def do_GET(self):
+        self.desk_answer("GET", b"")
+
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.path.endswith("/chat/completions"):
+            return self.desk_answer("POST", raw)
+        body = json.loads(raw)
         name = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
         server = self.server
         with server.lock:
@@ -43,6 +51,24 @@ class Handler(BaseHTTPRequestHandler):
                 server.open -= 1
         with server.lock:
             server.answered[name] += 1
+
+    def desk_answer(self, method, raw):
+        """Files and batches; `server.at(method, path)` may fault before or after they are made."""
+        place = f"{method} {self.path.partition('?')[0].removeprefix('/v1/')}"
+        fault = self.server.at(place) or {}
+        if "status" in fault:
+            return self.answer(fault)
+        try:
+            made = self.server.desk.handle(method, self.path, self.headers, raw)
+        except BadRequest as error:
+            body = {"error": {"code": error.code, "message": str(error)}}
+            return self.answer({"status": error.status, "body": json.dumps(body)})
+        self.server.calls.append(place)
+        if "hold" in fault:
+            fault["hold"].set()
+            time.sleep(60)
+        text = made.decode() if isinstance(made, bytes) else json.dumps(made)
+        self.answer({**fault, "body": text})
 
     def answer(self, reply):
         """`reply`: a completion, or a dictionary of status, headers, body, delay, drop."""
@@ -75,6 +101,8 @@ class Server(ThreadingHTTPServer):
         self.received, self.answered = Counter(), Counter()
         self.bodies, self.keys, self.times = [], [], []
         self.open = self.most_open = 0
+        self.at, self.calls = lambda place: None, []
+        self.desk = batches.Desk(lambda body: behaviour(0, body), 0.0)
 
     @property
     def url(self):
@@ -111,18 +139,20 @@ PRICE = prices.Price("m", "USD", "2026-01-01", input=1.0, output=2.0, batch_disc
 def ask(tmp_path):
     """Ask a server for replies to texts: `ask(server, ["a", "b"], tries=3)`."""
 
-    async def go(server, requests, ledger, price, needs_key, limits):
+    async def go(server, requests, ledger, price, needs_key, limits, route):
         settings = client.Settings(model="m", max_tokens=100)
         where = client.Server(server.url, needs_key)
         with Ledger(ledger) as book:
-            return await client.ask(requests, settings, limits, book, price, where)
+            return await client.ask(requests, settings, limits, book, price, where, route)
 
-    def run(server, texts, needs_key=False, **limits):
+    def run(server, texts, needs_key=False, route=None, **limits):
         ledger = tmp_path / "ledger.sqlite"
         requests = [Request([{"role": "user", "content": text}]) for text in texts]
         limits = client.Limits(
             **{"concurrency": 4, "timeout_seconds": 5, "first_delay": 0.01, **limits}
         )
-        return asyncio.run(go(server, requests, ledger, PRICE, needs_key, limits))
+        return asyncio.run(
+            go(server, requests, ledger, PRICE, needs_key, limits, route or client.Route())
+        )
 
     return run

@@ -19,7 +19,7 @@ from trait_lib.passages.settings import (
     Settings,
     TeacherStopped,
     api_key,
-    open_client,
+    open_clients,
 )
 
 __all__ = [
@@ -107,15 +107,16 @@ async def ask(
     if server is None:
         failed = _replayed(todo, ledger)
     elif todo:
-        async with open_client(server, limits) as client:
-            batches = batch.Run(client, settings, limits, ledger, price, route)
+        async with open_clients(server, limits) as clients:
+            batches = batch.Run(clients[0], settings, limits, ledger, price, route)
             if ledger.open_batches():
                 await batches.settle()
                 todo = _missing(requests, settings, ledger)
             if route.name == "batch":
                 failed = await batches.send_all(todo)
             else:
-                failed = await direct.Run(client, settings, limits, ledger, price).send_all(todo)
+                job = direct.Run(clients, settings, limits, ledger, price)
+                failed = await job.send_all(todo)
     done = ledger.replies(dict.fromkeys(keys))
     return [done.get(key) or failed[key] for key in keys]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import openai
@@ -92,7 +92,7 @@ class _Pace:
 class Run:
     """The state of one run over the direct route."""
 
-    client: openai.AsyncOpenAI
+    clients: Sequence[openai.AsyncOpenAI]
     settings: Settings
     limits: Limits
     ledger: Ledger
@@ -107,7 +107,9 @@ class Run:
         totals = self.ledger.totals()
         self.spent = totals["cost"] + totals["at_risk"]
         self.writer = Writer(self.ledger)
-        self.slots = asyncio.Semaphore(self.limits.concurrency)
+        self.slots: asyncio.LifoQueue[openai.AsyncOpenAI] = asyncio.LifoQueue()
+        for i in range(self.limits.concurrency):
+            self.slots.put_nowait(self.clients[i % len(self.clients)])
         self.pace_requests = _Pace(self.limits.requests_per_minute)
         self.pace_tokens = _Pace(self.limits.tokens_per_minute)
 
@@ -182,29 +184,34 @@ class Run:
         self.spent += worst
         settings = self.settings.without_model
         await self.writer.commit(book.sending(key, self.settings.model, settings, request, worst))
-        async with self.slots:
+        client = await self.slots.get()
+        try:
             await self._wait_for_the_server()
             if self.stop:  # while this one waited
                 self.spent -= worst
                 await self.writer.commit(book.withdrawn(key, worst, "not sent: the run stopped"))
                 raise self.stop
-            text = await self._exchange(key, request, worst)
+            text = await self._exchange(client, key, request, worst)
+        finally:
+            self.slots.put_nowait(client)
         await self._receive(key, text, worst)
 
-    async def _exchange(self, key: str, request: Request, worst: float) -> str:
+    async def _exchange(
+        self, client: openai.AsyncOpenAI, key: str, request: Request, worst: float
+    ) -> str:
         """Send the request; returns the body of the answer."""
         body = self.settings.body(request)
         try:
             # the package checks each message against its types, which takes as long as sending it;
             # in `extra_body` the same bytes go out unchecked
-            raw = await self.client.chat.completions.with_raw_response.create(
+            raw = await client.chat.completions.with_raw_response.create(
                 model=self.settings.model, messages=[], extra_body=body
             )
         except openai.APIError as error:
             if isinstance(error, openai.APIStatusError):  # refused, so it costs nothing
                 self.spent -= worst
                 await self.writer.commit(book.refused(key, worst))
-            raise replies.judge_error(error, self.client.api_key) from None
+            raise replies.judge_error(error, client.api_key) from None
         return raw.text
 
     async def _receive(self, key: str, text: str, worst: float) -> None:

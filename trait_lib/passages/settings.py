@@ -5,8 +5,10 @@ Not stated in the paper; ours because all of this decides the replies or the bil
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +20,7 @@ from trait_lib.passages import ledger as book
 from trait_lib.passages.ledger import Request
 
 KEY_VARIABLE = "OPENAI_API_KEY"
+CONNECTIONS_PER_CLIENT = 8
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -117,15 +120,27 @@ def api_key(server: Server) -> str:
     return key
 
 
-def open_client(server: Server, limits: Limits) -> openai.AsyncOpenAI:
-    """The openai client for a server, without retries of its own."""
+@contextlib.asynccontextmanager
+async def open_clients(server: Server, limits: Limits) -> AsyncIterator[list[openai.AsyncOpenAI]]:
+    """The openai clients for a server, without retries of their own.
+
+    Several, because the connection pool of each looks at all its connections for every request.
+    """
+    key = api_key(server)
     host = urlsplit(server.base_url or "").hostname
     # a proxy set in the environment cannot reach this machine's loopback
-    local = {"http_client": openai.DefaultAsyncHttpxClient(trust_env=False)}
-    return openai.AsyncOpenAI(
-        api_key=api_key(server),
-        base_url=server.base_url,
-        timeout=limits.timeout_seconds,
-        max_retries=0,
-        **(local if host in LOOPBACK else {}),
-    )
+    local = {"trust_env": False} if host in LOOPBACK else {}
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                openai.AsyncOpenAI(
+                    api_key=key,
+                    base_url=server.base_url,
+                    timeout=limits.timeout_seconds,
+                    max_retries=0,
+                    http_client=openai.DefaultAsyncHttpxClient(**local),
+                )
+            )
+            for _ in range(math.ceil(limits.concurrency / CONNECTIONS_PER_CLIENT))
+        ]
+        yield clients
