@@ -32,7 +32,7 @@ def test_the_composition_lists_labels_by_frequency(tmp_path):
 def test_the_inputs_are_every_local_file_once_and_no_hub_data_set(tmp_path):
     params = {
         "domain": "math",
-        "tasks": ["gsm8k", "gsm8k_hub"],
+        "tasks": ["gsm8k", "math@hub"],
         "general_tasks": [],
         "data_dir": str(tmp_path),
         "pool_files": ["c.jsonl", "hub://x/y"],

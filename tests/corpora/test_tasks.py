@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -69,21 +70,57 @@ def problems(path, split="test", **more):
 def test_every_committed_task_file_is_right_and_names_its_origin(path):
     loaded = load_task(path)
     assert loaded.name == path.stem
-    assert loaded.sources("test")
+    assert loaded.sources("test") or loaded.settings["world"] == "replica"
+    assert loaded.settings["shots"] and loaded.settings["metric"]
+    assert loaded.settings["metric"] == "accuracy" or "Paper:" in loaded.settings["definition"]
+    if "hub" in loaded.settings:
+        on_hub = load_task(f"{path}@hub")
+        assert on_hub.name == loaded.name
+        assert all(source.startswith("hub://") for source in on_hub.sources("test"))
     for entry in ("origin", "licence", "size"):
         assert str(loaded.settings[entry]).strip()
     assert path.read_text(encoding="utf-8").startswith("# ")
 
 
 def test_both_domains_have_task_files():
-    assert {"gsm8k", "math", "sat"} <= {path.stem for path in task_files("math")}
-    assert {"relevance", "pair_relevance"} <= {path.stem for path in task_files("ads")}
+    nine = "gsm8k math svamp asdiv mawps tabmwp mathqa mmlu_stem sat".split()
+    assert {*nine, "mmlu", "two_step"} <= {path.stem for path in task_files("math")}
+    assert {"relevance", "pair_relevance", "mmlu"} <= {path.stem for path in task_files("ads")}
+    seven = [load_task(path) for path in task_files("ads") if "world" in path.read_text()]
+    metrics = sorted(task.settings["metric"] for task in seven if task.name != "general_questions")
+    assert metrics == ["auc"] * 2 + ["diversity and density"] + ["win_rate"] * 4
+
+
+def test_the_shots_are_those_of_the_harness():
+    shots = {path.stem: load_task(path).settings["shots"] for path in task_files("math")}
+    for name in "gsm8k svamp asdiv mawps tabmwp".split():
+        assert shots[name] == 8
+    for name in "math mathqa mmlu_stem sat".split():
+        assert shots[name] == 4
+
+
+SHARED = Path(os.environ.get("TRAIT_SHARED_DATA", ROOT / ".." / "shared" / "data"))
+ROWS = {
+    **{"gsm8k": 1319, "math": 5000, "svamp": 1000, "asdiv": 2215, "mawps": 2065},
+    **{"tabmwp": 1000, "mathqa": 1000, "mmlu_stem": 3018, "sat": 32},
+}
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the folder of real data is not here")
+@pytest.mark.parametrize("name", ROWS)
+def test_every_row_of_a_math_benchmark_is_read(name):
+    rows = list(load_problems([name], "test", domain="math", data_dir=SHARED))
+    assert len(rows) == ROWS[name]
+    options = {"mathqa": 5, "mmlu_stem": 4, "sat": 4}.get(name)
+    if options:
+        assert {len(row["options"]) for row in rows} == {options}
+        assert all(row["answer"] in "ABCDE"[:options] for row in rows)
 
 
 def test_the_hub_form_of_gsm8k_reads_answers_and_drops_calculator_marks():
     from trait_lib.corpora.tasks import _derive, _problem
 
-    loaded = load_task("gsm8k_hub", "math")
+    loaded = load_task("gsm8k@hub", "math")
     row = {"question": "How many?", "answer": "He has 3*2=<<3*2=6>>6 eggs.\n#### 1,006"}
     made = _problem(loaded, _derive(loaded, row), "test")
     assert made["answer"] == "1,006"
@@ -93,7 +130,7 @@ def test_the_hub_form_of_gsm8k_reads_answers_and_drops_calculator_marks():
 def test_the_hub_form_of_math_finds_the_last_box_with_braces_in_it():
     from trait_lib.corpora.tasks import _derive, _problem
 
-    loaded = load_task("math_hub", "math")
+    loaded = load_task("math@hub", "math")
     worked = r"First \\boxed{7}, but then \\boxed{\\frac{\\sqrt{3}}{2}}."
     row = {"problem": "How long?", "solution": worked, "type": "Geometry"}
     made = _problem(loaded, _derive(loaded, row), "test")
@@ -203,6 +240,55 @@ def test_relevance_rows_keep_the_space_before_the_label(folder):
     assert list(load_problems([folder / "pairs.yaml"], "test", data_dir=folder)) == []
 
 
+def test_options_stand_in_the_question_and_the_answer_is_a_letter(folder):
+    rows = [
+        {"id": "x", "q": "Which?", "o": "a ) 12 , b ) 1,600", "s": "", "a": "b"},
+        {"id": "y", "q": "How many?", "o": "", "s": "", "a": "a"},
+    ]
+    records.write_rows(folder / "test.jsonl", rows)
+    split = {"parts": {"from": "o", "split": r"(?:^|,)\s*[a-e] \)"}}
+    path = task(folder, kind="choice", fields=split, options="parts")
+    with pytest.raises(records.BadRow, match=r"test\.jsonl:2.*the answer 'A' names no option"):
+        problems(path)
+    (row,) = problems(path, on_bad="skip")
+    assert row["options"] == ["12", "1,600"] and row["answer"] == "B"
+    assert row["question"] == "Which?\nAnswer choices: (A) 12, (B) 1,600"
+    words = task(folder, kind="text", fields=split, options="parts")
+    assert [("options" in row, row["answer"]) for row in problems(words)] == [
+        (True, "b"),
+        (False, "a"),
+    ]
+    with pytest.raises(records.BadRow, match="the field 'q' is no list"):
+        problems(task(folder, kind="text", options="q"))
+
+
+def test_a_frame_stands_only_around_a_value(folder):
+    path = task(folder, fields={"head": {"from": "s", "frame": "Table {}: "}}, question="{head}{q}")
+    assert problems(path)[0]["question"] == "What is 500 plus 1?"
+    assert problems(path, "train")[3]["question"] == "Table 3+1=4.: What is 3 plus 1?"
+
+
+def test_own_examples_become_rows(folder):
+    one = {"question": "Which?", "options": [2, 3], "solution": "1 + 1 = 2.", "answer": "A"}
+    path = task(folder, examples=[one])
+    assert load_task(path).settings["examples"] == [
+        {
+            "question": "Which?\nAnswer choices: (A) 2, (B) 3",
+            "solution": "1 + 1 = 2. The answer is A.",
+            "answer": "A",
+        }
+    ]
+
+
+def test_entries_for_the_hub_replace_the_others(folder):
+    path = task(folder, hub={"files": {"test": ["hub://a/b?split=test"]}, "answer": "{b}"})
+    assert load_task(path).sources("test") == ["test.jsonl"]
+    assert load_task(f"{path}@hub").sources("test") == ["hub://a/b?split=test"]
+    assert load_task(f"{path}@hub").settings["answer"] == "{b}"
+    with pytest.raises(ParameterError, match="names no source on the Hub; leave '@hub' out"):
+        load_task(f"{task(folder)}@hub")
+
+
 # --- mistakes ---------------------------------------------------------------------------------
 
 
@@ -256,11 +342,23 @@ def test_missing_files_and_empty_splits_are_named(folder):
         ({"files": ["a.jsonl"]}, "files must map train, dev, test to lists"),
         ({"files": {"val": []}}, "files must map train, dev, test to lists"),
         ({"fields": {"x": {"from": "a"}}}, "field 'x' needs `from` and one of"),
+        ({"metric": "f1"}, "metric must be one of accuracy, auc, win_rate"),
+        ({"shots": -1}, "shots must be a whole number from 0 on"),
+        ({"max_new_tokens": "9"}, "max_new_tokens must be a whole number from 1 on"),
+        ({"stop": "Q:"}, "stop must be a list of texts"),
+        ({"prompt": "Q: "}, "prompt must hold {question}"),
+        ({"examples": "none"}, "examples 'none': no file"),
+        ({"examples": [{"question": "?"}]}, "example 1 needs question, solution and answer"),
     ],
 )
 def test_a_wrong_task_file_is_named_with_what_is_wrong(folder, changes, message):
     with pytest.raises(ParameterError, match=message):
         load_task(task(folder, **changes))
+
+
+def test_problems_of_the_generated_world_are_in_no_file(folder):
+    with pytest.raises(ParameterError, match="made with the generated world"):
+        list(load_problems(["two_step"], "test", domain="math", data_dir=folder))
 
 
 def test_an_unknown_task_lists_the_known_ones():

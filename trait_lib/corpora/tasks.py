@@ -12,9 +12,28 @@ those of `str.format` over the row's fields. A new domain is a folder of such fi
       verdict: {from: label, values: {0: bad, 1: good}}
       answer: {from: answer, pattern: '#### (.+)'}
       solution: {from: answer, remove: '#### .+'}
+      parts: {from: options, split: ' , '}
+      heading: {from: title, frame: "Table: {}"}
     question, solution, answer     templates; the answer sentence is added where it is missing
+    options                        the field that lists the options of a choice; they are added to
+                                   the question as (A), (B), ...
     topic, entities                a template ("": found from the words in 02), a list of templates
+    hub                            entries that replace those above when the task is named with
+                                   `@hub`, as in `gsm8k@hub`: read from the Hub, not from files
+    world                          `replica`: the problems come from the generated world, and no
+                                   file or template is named
     licence, origin, size          for the reader
+
+and how notebook 04 asks it:
+
+    metric: accuracy               accuracy, auc, win_rate or diversity and density
+    definition                     of the metric, where the paper is silent
+    shots, stop, max_new_tokens    examples in a prompt, what ends an answer, tokens at most
+    prompt                         the text before an answer, a template of {question}
+    examples                       worked examples that we wrote: rows with question, solution,
+                                   answer and perhaps options, or the name of a file
+                                   `params/<domain>/examples/<name>.yaml`; without them examples
+                                   are drawn from the training or development problems
 
 A relevance task has query, document, label, grade, prompt, positive, negative in place of
 question, solution, answer. The paper names tasks and no files; the format is ours.
@@ -38,14 +57,25 @@ from trait_lib.corpora.where import as_text, matches, parse
 from trait_lib.params import ParameterError
 from trait_lib.records import BadRow, Row
 
+METRICS = ("accuracy", "auc", "win_rate", "diversity and density")
+HUB = "@hub"
+LETTERS = "ABCDEFGHIJ"
 KINDS = ("number", "math", "text", "choice")
 SPLITS = ("train", "dev", "test")
 TEMPLATES = {
     "problem": ("question", "solution", "answer"),
     "relevance": ("query", "document", "label", "grade", "prompt", "positive", "negative"),
 }
-SHARED_KEYS = ("form", "files", "where", "fields", "topic", "licence", "origin", "size")
-OWN_KEYS = {"problem": ("kind", "entities"), "relevance": ()}
+SHARED_KEYS = (
+    *("form", "files", "where", "fields", "topic", "hub", "world", "licence", "origin", "size"),
+    *("metric", "definition", "shots"),
+)
+OWN_KEYS = {
+    "problem": ("kind", "entities", "options", "prompt", "stop", "max_new_tokens", "examples"),
+    "relevance": (),
+}
+RULES = ("values", "pattern", "remove", "split", "frame")
+EXAMPLE = ("question", "solution", "answer", "options")
 
 
 @dataclass(frozen=True)
@@ -59,7 +89,7 @@ class Task:
 
     def sources(self, split: str) -> list[str]:
         """The files of a split; none when the task has no such split."""
-        return self.settings["files"].get(split, [])
+        return self.settings.get("files", {}).get(split, [])
 
     @property
     def templates(self) -> dict[str, str]:
@@ -76,13 +106,16 @@ def task_files(domain: str) -> list[Path]:
 def load_task(path: str | Path, domain: str = "") -> Task:
     """Read a task file, given by its name in the domain's folder, or by a path ending in `.yaml`.
 
-    A relative path starts at the repository's top folder.
+    A relative path starts at the repository's top folder. `@hub` behind it takes the entries
+    under `hub` in place of the others.
 
     Raises:
         ParameterError: no such file (the message lists what there is), an unknown or missing
             entry, an unknown kind, form or split.
     """
-    is_name = not str(path).endswith(".yaml")
+    given = str(path)
+    path = given.removesuffix(HUB)
+    is_name = not path.endswith(".yaml")
     path = ROOT / "params" / domain / "tasks" / f"{path}.yaml" if is_name else ROOT / path
     if not path.is_file():
         known = ", ".join(file.stem for file in sorted(path.parent.glob("*.yaml"))) or "none"
@@ -93,7 +126,14 @@ def load_task(path: str | Path, domain: str = "") -> Task:
         raise ParameterError(f"{path}: not YAML: {error}") from None
     if not isinstance(settings, dict):
         raise ParameterError(f"{path}: must be lines of `name: value`")
+    on_hub = settings.get("hub", {})
+    if given.endswith(HUB):
+        if not on_hub:
+            raise ParameterError(f"{path}: names no source on the Hub; leave {HUB!r} out")
+        settings = {**settings, **on_hub}
     _check(path, settings)
+    if "examples" in settings:
+        settings["examples"] = _examples(path, settings)
     return Task(path.stem, path, settings.get("form", "problem"), settings)
 
 
@@ -104,6 +144,8 @@ def _check(path: Path, settings: dict[str, Any]) -> None:
         raise ParameterError(f"{path}: form must be one of {', '.join(TEMPLATES)}, got {form!r}")
     needed = {"files", "licence", "origin", *TEMPLATES[form]} - {"solution", "grade"}
     needed |= {"kind"} if form == "problem" else set()
+    if "world" in settings:
+        needed = {"licence", "origin", "metric"}
     known = [*SHARED_KEYS, *TEMPLATES[form], *OWN_KEYS[form]]
     for name in settings:
         if name not in known:
@@ -112,17 +154,58 @@ def _check(path: Path, settings: dict[str, Any]) -> None:
             raise ParameterError(f"{path}: unknown entry {name!r}; {hint}")
     if missing := sorted(needed - settings.keys()):
         raise ParameterError(f"{path}: missing entry {missing[0]!r}")
-    if form == "problem" and settings["kind"] not in KINDS:
-        raise ParameterError(f"{path}: kind must be one of {', '.join(KINDS)}")
+    for name, allowed in (("kind", KINDS), ("metric", METRICS), ("world", ("replica",))):
+        if name in settings and settings[name] not in allowed:
+            raise ParameterError(f"{path}: {name} must be one of {', '.join(allowed)}")
+    for name, least in (("shots", 0), ("max_new_tokens", 1)):
+        value = settings.get(name, least)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ParameterError(f"{path}: {name} must be a whole number from {least} on")
+    stop = settings.get("stop", [])
+    if not isinstance(stop, list) or not all(isinstance(one, str) and one for one in stop):
+        raise ParameterError(f"{path}: stop must be a list of texts")
+    if form == "problem" and "{question}" not in settings.get("prompt", "{question}"):
+        raise ParameterError(f"{path}: prompt must hold {{question}}")
     for name in ("files", "where"):
         value = settings.get(name, {})
         if not isinstance(value, dict) or set(value) - set(SPLITS):
             raise ParameterError(f"{path}: {name} must map {', '.join(SPLITS)} to lists")
     for name, rule in settings.get("fields", {}).items():
-        if not isinstance(rule, dict) or "from" not in rule or len(rule) != 2:
+        if not isinstance(rule, dict) or "from" not in rule or len({*RULES} & {*rule}) != 1:
             raise ParameterError(
-                f"{path}: field {name!r} needs `from` and one of `values`, `pattern`, `remove`"
+                f"{path}: field {name!r} needs `from` and one of `{'`, `'.join(RULES)}`"
             )
+
+
+def _examples(path: Path, settings: dict[str, Any]) -> list[Row]:
+    """The worked examples of a task file, as rows with question, solution and answer.
+
+    Raises:
+        ParameterError: no such file of examples, or one that lacks what an example needs.
+    """
+    given = settings["examples"]
+    if isinstance(given, str):
+        file = path.parents[1] / "examples" / f"{given}.yaml"
+        if not file.is_file():
+            raise ParameterError(f"{path}: examples {given!r}: no file {file}")
+        given = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if not isinstance(given, list) or not given:
+        raise ParameterError(f"{path}: examples must be a list of rows, or the name of a file")
+    rows = []
+    for number, one in enumerate(given, start=1):
+        if not isinstance(one, dict) or not {*EXAMPLE[:3]} <= {*one} <= {*EXAMPLE}:
+            raise ParameterError(
+                f"{path}: example {number} needs question, solution and answer (and may have "
+                "options)"
+            )
+        rows.append(
+            {
+                "question": with_options(str(one["question"]).strip(), one.get("options") or []),
+                "solution": with_answer(str(one["solution"]).strip(), str(one["answer"])),
+                "answer": str(one["answer"]),
+            }
+        )
+    return rows
 
 
 def load_problems(
@@ -192,6 +275,11 @@ def _rows(
     """The rows of one task and split, made by `make` from the fields of each line."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    if "world" in task.settings:
+        raise ParameterError(
+            f"{task.path}: its problems are made with the generated world (corpus: world) and "
+            "cannot be read from files"
+        )
     report = Report() if report is None else report
     of = "train" if split == "dev" and lends and not task.sources("dev") else split
     conditions = parse(task.settings.get("where", {}).get(of, []))
@@ -226,9 +314,9 @@ def _derive(task: Task, fields: Row) -> Row:
     """
     made = {name: "" if value is None else value for name, value in fields.items()}
     for name, rule in task.settings.get("fields", {}).items():
-        if rule["from"] not in fields:
+        if rule["from"] not in made:
             raise BadRow(f"{task.path.name} needs a field {rule['from']!r} ({_names(fields)})")
-        value = as_text(fields[rule["from"]])
+        value = as_text(made[rule["from"]])
         if "values" in rule:
             table = {as_text(key): word for key, word in rule["values"].items()}
             if value not in table:
@@ -237,6 +325,11 @@ def _derive(task: Task, fields: Row) -> Row:
         elif "pattern" in rule:
             match = re.search(rule["pattern"], value, re.DOTALL)
             made[name] = match[1].strip() if match else ""
+        elif "split" in rule:
+            parts = re.split(rule["split"], value, flags=re.DOTALL)
+            made[name] = [part.strip() for part in parts if part.strip()]
+        elif "frame" in rule:
+            made[name] = rule["frame"].format(value) if value else ""
         else:
             made[name] = re.sub(rule["remove"], "", value, flags=re.DOTALL).strip()
     return made
@@ -273,10 +366,11 @@ def _problem(task: Task, fields: Row, split: str) -> Row:
     for name in ("question", "answer"):
         if not row[name]:
             raise BadRow(f"{task.path.name}: empty {name}")
+    options = _options(task, fields, row)
     templates = task.settings.get("entities", [])
     return {
         "topic": row["topic"],
-        "question": row["question"],
+        "question": with_options(row["question"], options),
         "solution": with_answer(row["solution"], row["answer"]),
         "answer": row["answer"],
         "kind": task.settings["kind"],
@@ -284,7 +378,37 @@ def _problem(task: Task, fields: Row, split: str) -> Row:
         "entities": [_render(task, "entities", template, fields) for template in templates],
         "documents_only": False,
         "alternatives": [],
+        **({"options": options} if options else {}),
     }
+
+
+def _options(task: Task, fields: Row, row: Row) -> list[str]:
+    """The options of a problem, in the order of their letters; a choice's answer becomes a letter.
+
+    Raises:
+        BadRow: the field is no list, or the answer names no option.
+    """
+    if "options" not in task.settings:
+        return []
+    name = task.settings["options"]
+    found = fields.get(name) or []
+    if not isinstance(found, list):
+        raise BadRow(f"{task.path.name}: options: the field {name!r} is no list")
+    options = [as_text(one).strip() for one in found]
+    if task.settings["kind"] == "choice":
+        row["answer"] = row["answer"].upper()
+        letters = LETTERS[: len(options)]
+        if row["answer"] not in [*letters]:
+            raise BadRow(f"{task.path.name}: the answer {row['answer']!r} names no option")
+    return options
+
+
+def with_options(question: str, options: Sequence[str]) -> str:
+    """A question with its options in a line of their own: (A) ..., (B) ..."""
+    if not options:
+        return question
+    listed = ", ".join(f"({letter}) {text}" for letter, text in zip(LETTERS, options, strict=False))
+    return f"{question}\nAnswer choices: {listed}"
 
 
 def with_answer(solution: str, answer: str) -> str:
