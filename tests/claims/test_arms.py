@@ -8,6 +8,7 @@ SETTINGS = {
     "replay_stage1": 0.25,
     "replay_stage2": 0.2,
     "seed_share": 0.1,
+    "finetune_tokens": 500,
 }
 FILES = {source: f"{source}.jsonl" for source in arms.FILES}
 
@@ -22,7 +23,10 @@ def tokens_of(name):
     return total
 
 
-@pytest.mark.parametrize("name", arms.ARMS)
+TWO_STAGE = [name for name, arm in arms.ARMS.items() if not arm.finetunes]
+
+
+@pytest.mark.parametrize("name", TWO_STAGE)
 def test_every_arm_has_the_same_budget_and_whole_stages(name):
     stages = arms.stages(name, SETTINGS, FILES)
     assert sum(stage["tokens"] for stage in stages) == 1000
@@ -61,6 +65,19 @@ def test_an_arm_of_one_part_gets_all_tokens():
     assert tokens_of("stage1_only") == {"selected": 675, "seed": 75, "replay": 250}
 
 
+def test_fine_tuning_reads_the_training_problems_and_starts_where_another_arm_ended():
+    for name in ("base_finetuned", "trait_finetuned"):
+        (only,) = arms.stages(name, SETTINGS, FILES)
+        assert only == {
+            "name": "fine-tuning",
+            "tokens": 500,
+            "sources": [{"name": "tasks", "file": "tasks.jsonl", "weight": 1.0}],
+        }
+    assert arms.find("base_finetuned").finetunes == arms.BASE
+    assert arms.find("trait_finetuned").finetunes in arms.ARMS
+    assert arms.BASE not in arms.ARMS
+
+
 def test_an_unknown_arm_and_a_missing_file_are_named():
     with pytest.raises(ValueError, match="trait, stage1_only"):
         arms.find("best")
@@ -72,5 +89,6 @@ def test_an_unknown_arm_and_a_missing_file_are_named():
 def test_the_notebooks_offer_these_arms():
     from trait_lib import params
 
-    allowed = params.declared("03_two_stage_training")["arm"].allowed
-    assert allowed == "{" + ", ".join(arms.ARMS) + "}"
+    for notebook in ("03_two_stage_training", "04_evaluation"):
+        allowed = params.declared(notebook)["arm"].allowed
+        assert allowed == "{" + ", ".join(arms.ARMS) + "}"

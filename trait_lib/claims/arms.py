@@ -2,8 +2,9 @@
 tokens, so that what differs is the text.
 
 Paper: the two-stage method, the comparison with continual pre-training on random and on
-DSIR-selected text, with passages that lack the enlightenment paragraph, and with one mixed stage.
-Ours: the arms that leave out a stage or the replay, and the equal token budget.
+DSIR-selected text, with passages that lack the enlightenment paragraph, and with one mixed stage;
+and, as a second setting, fine-tuning on the downstream tasks. Ours: the arms that leave out a
+stage or the replay, and the equal token budget (of all arms but those that fine-tune).
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ FILES: dict[str, tuple[str, str]] = {
     "replay": ("00_start_here", "general.jsonl.zst"),
     "passages": ("02_passage_generation", "passages.jsonl"),
     "passages_no_enlightenment": ("02_passage_generation", "passages_no_enlightenment.jsonl"),
+    "tasks": ("03_two_stage_training", "examples.jsonl"),  # training problems, as they are asked
 }
+BASE = "base"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Arm:
 
     `documents`: the text of stage 1 ("" for none), `seed`: with the original in-domain corpus
     beside it, `passages`: the text of stage 2 ("" for none), `replay`: general text in each stage,
-    `mixed`: everything in one stage.
+    `mixed`: everything in one stage. `finetunes`: instead of all that, fine-tune the model of this
+    arm, or `BASE`, on the training problems.
     """
 
     meaning: str
@@ -42,6 +46,7 @@ class Arm:
     passages: str = "passages"
     replay: bool = True
     mixed: bool = False
+    finetunes: str = ""
 
 
 ARMS: dict[str, Arm] = {
@@ -59,6 +64,8 @@ ARMS: dict[str, Arm] = {
     ),
     "one_mixed_stage": Arm("the tokens of both stages in one mixture", mixed=True),
     "no_replay": Arm("both stages without general text", replay=False),
+    "base_finetuned": Arm("the base model, fine-tuned on the training problems", finetunes=BASE),
+    "trait_finetuned": Arm("the model of arm trait, fine-tuned on the same", finetunes="trait"),
 }
 
 
@@ -76,6 +83,8 @@ def find(name: str) -> Arm:
 def sources(name: str) -> list[str]:
     """The sources (keys of `FILES`) that an arm trains on, in order of first use."""
     arm = find(name)
+    if arm.finetunes:
+        return ["tasks"]
     used = [arm.documents, "seed" if arm.seed else "", arm.passages, "replay" if arm.replay else ""]
     return [source for source in used if source]
 
@@ -88,6 +97,7 @@ def stages(name: str, settings: Mapping[str, Any], files: Mapping[str, str | Pat
         settings: `tokens_stage1`, `tokens_stage2`; `replay_stage1`, `replay_stage2`: share of
             general text in each stage; `seed_share`: share of the original in-domain corpus in the
             in-domain text of stage 1.
+            An arm that fine-tunes needs `finetune_tokens` and nothing else.
         files: the path of each of `sources(name)`.
 
     An arm with one part only gives it the tokens of both stages. Sources of weight 0 are left out.
@@ -98,6 +108,8 @@ def stages(name: str, settings: Mapping[str, Any], files: Mapping[str, str | Pat
     arm = find(name)
     if missing := [source for source in sources(name) if source not in files]:
         raise ValueError(f"arm {name!r} needs the files of {missing}")
+    if arm.finetunes:
+        return [_stage("fine-tuning", settings["finetune_tokens"], {"tasks": 1.0}, files)]
     first, second = settings["tokens_stage1"], settings["tokens_stage2"]
     keep = settings if arm.replay else {**settings, "replay_stage1": 0.0, "replay_stage2": 0.0}
     one = _documents(arm, keep)

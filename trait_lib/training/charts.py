@@ -1,4 +1,4 @@
-"""The three pictures of a training: what it is made of, how fast it learns, what its loss did.
+"""The pictures of a training: what it is made of, how fast it learns, what its losses did.
 
 Each function returns the figure and the rows that it plots. Ours; the paper has no such figures.
 """
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trait_lib import figures
+from trait_lib.training import schedule
 
 Rows = list[dict[str, Any]]
 
@@ -43,13 +44,29 @@ def mixture(stages: Sequence[Mapping[str, Any]]) -> tuple[Figure, Rows]:
 
 
 def learning_rate(
-    rates: Sequence[float], stages: Sequence[Mapping[str, Any]]
+    stages: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
 ) -> tuple[Figure, Rows]:
-    """The learning rate of every step, with the beginning of each later stage marked."""
-    rows = [{"step": step, "learning_rate": rate} for step, rate in enumerate(rates, start=1)]
+    """The learning rate of every step: the schedule that is set, and dashed the other one.
+
+    One schedule spans the run, or each stage has its own; later stages' beginnings are marked.
+    """
+    names = {"run": "one over the run", "stage": "one for each stage"}
+    chosen = settings["schedule_scope"]
+    other = "stage" if chosen == "run" else "run"
     fig, axis = figures.plt.subplots()
-    axis.plot([row["step"] for row in rows], rates)
+    columns = {}
+    for scope, style in ((other, "--"), (chosen, "-")):
+        rates = schedule.rates(stages, {**settings, "schedule_scope": scope})
+        columns[names[scope]] = rates
+        label = f"{names[scope]} ({'set' if scope == chosen else 'the other way'})"
+        colour = figures.COLOURS[0] if scope == chosen else "#999999"
+        axis.plot(range(1, len(rates) + 1), rates, style, color=colour, label=label)
+    rows = [
+        {"step": step, **{name: rates[step - 1] for name, rates in columns.items()}}
+        for step in range(1, len(rates) + 1)
+    ]
     axis.set(xlabel="step", ylabel="learning rate", title="The schedule", ylim=(0, None))
+    axis.legend(loc="lower center")
     _mark(axis, stages)
     return fig, rows
 
@@ -65,6 +82,32 @@ def loss(
         seen = [(row["step"], row[source]) for row in rows if source in row]
         axis.plot(*zip(*seen, strict=True), label=source)
     axis.set(xlabel="step", ylabel="loss (nats a token)", title="Training loss by source")
+    axis.legend()
+    _mark(axis, stages)
+    return fig, rows
+
+
+def heldout(
+    measured: Sequence[Mapping[str, Any]], stages: Sequence[Mapping[str, Any]]
+) -> tuple[Figure, Rows]:
+    """Bits per byte of each held-out text at every measurement, from the start on."""
+    rows = [
+        {
+            "step": line["step"],
+            **{name: found["bits_per_byte"] for name, found in line["heldout"].items()},
+        }
+        for line in measured
+    ]
+    fig, axis = figures.plt.subplots()
+    for name, marker in zip(measured[0]["heldout"], "osv^Dx*", strict=False):
+        values = [row[name] for row in rows]
+        axis.plot([row["step"] for row in rows], values, marker=marker, markersize=4, label=name)
+    axis.set(
+        xlabel="step",
+        ylabel="bits per byte",
+        title="Held-out text while training",
+        ylim=(0, None),
+    )
     axis.legend()
     _mark(axis, stages)
     return fig, rows

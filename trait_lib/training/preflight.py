@@ -219,6 +219,18 @@ def table(result: Estimate) -> list[tuple[str, str]]:
     ]
 
 
+def check_memory(config: Mapping[str, Any], ranks: int, micro_rows: int, gib: float) -> None:
+    """Stop before a run that will not fit into the `gib` of a device; 0 checks nothing.
+
+    Raises:
+        MemoryError: the formulas say more than that; the message says what would fit.
+    """
+    size = shape(model_config(config["model"], config["model_config"]))
+    needed = device_gib(size, config, ranks, micro_rows, config["gradient_checkpointing"])
+    if gib and needed > gib:
+        raise MemoryError(memory_advice(config, ranks, micro_rows, gib))
+
+
 def check_disk(result: Estimate, checkpoints: int) -> None:
     """Stop before a run that will fill the disk.
 

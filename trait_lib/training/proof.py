@@ -5,8 +5,9 @@ Paper: not stated; ours because a gain on problems that were trained on means no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from trait_lib import contamination, records
 
@@ -43,6 +44,22 @@ def prove_clean(
             "these sources (notebooks 00 to 02) and run again."
         )
     return searched
+
+
+def without_held_out(
+    rows: Iterable[Mapping[str, Any]], problem_files: Sequence[str | Path]
+) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """Rows whose `text` holds no held-out problem, and the ids of those left out.
+
+    Training problems of real benchmarks repeat test problems; fine-tuning must not read them.
+    """
+    rows = list(rows)
+    held_out = {
+        row["id"]: row["question"] for file in problem_files for row in records.read_rows(file)
+    }
+    texts = [(str(row["id"]), row["text"]) for row in rows]
+    found = contamination.report(texts, contamination.build_index(held_out))
+    return [row for row in rows if str(row["id"]) not in found], sorted(found)
 
 
 def _texts(file: str | Path) -> Iterator[tuple[str, str]]:
