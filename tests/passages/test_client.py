@@ -261,6 +261,52 @@ def test_a_plan_sends_nothing_and_counts_what_is_missing(serve, ask, tmp_path):
     assert sum(server.received.values()) == 1
 
 
+@pytest.mark.parametrize(
+    "rate",
+    [{"requests_per_minute": 900}, {"tokens_per_minute": 900 * 108}],
+    ids=["requests", "tokens"],
+)
+def test_a_plan_foretells_money_and_time_at_the_limits(serve, ask, tmp_path, rate):
+    texts = [str(i) for i in range(10)]
+    requests = [Request([{"role": "user", "content": text}]) for text in texts]
+    settings = client.Settings(model="m", max_tokens=100)
+    price = prices.Price("m", "USD", "2026-01-01", 1.0, 2.0, 0.5)
+    limits = client.Limits(concurrency=4, **rate)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        plan = client.plan(requests, settings, limits, ledger, price, 5, seconds_per_reply=0.001)
+    started = time.monotonic()
+    ask(serve(echo), texts, **rate)
+    took = time.monotonic() - started
+    assert plan.minutes == pytest.approx(10 / 900, rel=0.01)
+    assert took >= 0.9 * 60 * plan.minutes  # the first request need not wait
+    assert totals(tmp_path / "ledger.sqlite")["cost"] == pytest.approx(plan.money, rel=0.12)
+    assert plan.money < plan.money_at_most
+
+
+def test_retry_after_as_a_date_is_waited_for(serve, ask):
+    seen = []
+
+    def behaviour(number, body):
+        seen.append(time.time())
+        if len(seen) == 1:
+            date = formatdate(time.time() + 2, usegmt=True)  # whole seconds
+            return {"status": 503, "headers": {"Retry-After": date}}
+        return USED
+
+    ask(serve(behaviour), ["a"])
+    assert seen[1] - seen[0] >= 0.9
+
+
+def test_the_budget_holds_with_many_requests_in_flight(serve, ask, tmp_path):
+    full = USED | {"usage": {"prompt_tokens": 9, "completion_tokens": 100}}
+    server = serve(lambda n, body: {"delay": 0.05, "body": json.dumps(full)})
+    with pytest.raises(client.BudgetReached):
+        ask(server, [str(i) for i in range(200)], budget=0.005, concurrency=32)
+    sums = totals(tmp_path / "ledger.sqlite")
+    assert 0.0045 < sums["cost"] <= 0.005
+    assert (sums["at_risk"], sums["done"]) == (0, sum(server.received.values()))
+
+
 def test_the_seed_differs_by_attempt_and_the_limit_has_the_name_the_server_knows():
     settings = client.Settings("m", 50, seed=7, limit_field="max_completion_tokens")
     messages = [{"role": "user", "content": "a"}]

@@ -26,14 +26,21 @@ PROBLEMS = [
         "entities": [unit],
     }
     for unit, value in UNITS.items()
-    for task, ask in (("one_step", "How many pims are"), ("buy", "Who sells"), ("cut", "Cut up"))
-    for n in range(2, 6)
+    for task, ask, first in (
+        ("one_step", "How many pims are", 2),
+        ("buy", "Who sells", 6),
+        ("cut", "Cut up", 10),
+    )
+    for n in range(first, first + 4)
 ]
+# each problem is in one group, so that no passage is like another, however they are worded
+GROUPS = sampling.sample_groups(PROBLEMS, 40, 2, seed=0, group_by="entity", max_uses=1)
+COUNT = len(GROUPS)
 FREE = prices.Price("reference", "USD", "2026-01-01", 0, 0)
 
 
 def make(server, path, attempts=2, groups=None, price=FREE, model=None, **rules):
-    groups = groups or sampling.sample_groups(PROBLEMS, 40, 2, seed=0, group_by="entity")
+    groups = groups or GROUPS
     template = prompts.load_template(prompts.template_path("math"))
     messages = [prompts.render(template, group) for group in groups]
     rules = checks.Rules(k=2, instructions=prompts.instructions(template, 2), **rules)
@@ -56,14 +63,14 @@ def here():
 
 def test_the_reference_teacher_writes_only_good_passages(here, tmp_path):
     written = make(here, tmp_path / "l.sqlite")
-    assert (len(written.passages), written.rejected) == (40, [])
+    assert (len(written.passages), written.rejected) == (COUNT, [])
     by_id = {row["id"]: row for row in PROBLEMS}
     for row in written.passages:
         for name, paragraph in zip(row["problem_ids"], row["paragraphs"], strict=True):
             assert paragraph.endswith(by_id[name]["solution"])  # word for word
         (unit,) = set(by_id[row["problem_ids"][0]]["entities"])
         assert f"One {unit} is {UNITS[unit]} pims." in row["enlightenment"]
-    assert len({row["id"] for row in written.passages}) == 40
+    assert len({row["id"] for row in written.passages}) == COUNT
 
 
 def test_a_rerun_gives_the_same_rows_from_the_ledger_alone(here, tmp_path):
@@ -76,17 +83,28 @@ def test_a_rerun_gives_the_same_rows_from_the_ledger_alone(here, tmp_path):
     assert fresh.passages == first.passages
 
 
+def passage(prompt):
+    """A good passage in words of this test: each solution, and what they rest on."""
+    solutions = re.findall(r"<solution>\n(.*?)\n</solution>", prompt, re.DOTALL)
+    parts = [
+        f'<paragraph problem="{i}">\nLook up the unit first. {solution}\n</paragraph>'
+        for i, solution in enumerate(solutions, start=1)
+    ]
+    shared = solutions[0].partition(".")[0]
+    parts.append(f"<enlightenment>\nBoth rest on one fact: {shared}.\n</enlightenment>")
+    return "\n".join(parts)
+
+
 def scripted(bad_first_tries):
-    """A server that answers like the teacher, but badly on the first attempt at some groups."""
-    brain = teacher.Teacher(teacher.writer.load_library([]), "reference-solution", 0)
+    """A server that writes good passages, but badly on the first attempt at some groups."""
 
     def behaviour(number, body):
-        full = teacher.complete(brain, body)
-        first_attempt = body["seed"] == 3
-        text = full["choices"][0]["message"]["content"]
-        if first_attempt and (damage := bad_first_tries(text)):
-            full["choices"][0]["message"]["content"] = damage
-        return full
+        text = passage(body["messages"][1]["content"])
+        if body["seed"] == 3:  # the first attempt
+            text = bad_first_tries(text) or text
+        choice = {"message": {"content": text}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": len(str(body["messages"])), "completion_tokens": len(text)}
+        return {"choices": [choice], "usage": usage}
 
     return behaviour
 
@@ -99,10 +117,10 @@ def test_a_rejected_reply_is_asked_for_again_and_both_are_paid(serve, tmp_path):
     where = client.Server(server.url, needs_key=False)
     price = prices.Price("m", "USD", "2026-01-01", 1.0, 1.0)
     written = make(where, tmp_path / "l.sqlite", price=price)
-    assert len(written.passages) == 40
+    assert len(written.passages) == COUNT
     reasons = checks.count_reasons(written.rejected)
     assert set(reasons) == {"no_enlightenment"}
-    assert len(written.replies) == 40 + reasons["no_enlightenment"] > 40
+    assert len(written.replies) == COUNT + reasons["no_enlightenment"] > COUNT
     cost = written.cost(price)
     tokens = cost["prompt_tokens"] + cost["completion_tokens"]
     assert cost["money"] == pytest.approx(tokens / 1e6, abs=1e-6)
@@ -110,14 +128,14 @@ def test_a_rejected_reply_is_asked_for_again_and_both_are_paid(serve, tmp_path):
         ledger.export(tmp_path / "out.jsonl")
         assert ledger.totals()["cost"] == pytest.approx(cost["money"], abs=1e-6)
     verdicts = [row["verdict"] for row in records.read_rows(tmp_path / "out.jsonl")]
-    assert verdicts.count("accepted") == 40
+    assert verdicts.count("accepted") == COUNT
     assert verdicts.count("no_enlightenment") == reasons["no_enlightenment"]
 
 
 def test_with_one_attempt_the_rejected_stay_rejected_with_their_reply(serve, tmp_path):
     server = serve(scripted(lambda text: "I'm sorry, no." if "dorn" in text else ""))
     written = make(client.Server(server.url, False), tmp_path / "l.sqlite", attempts=1)
-    assert len(written.passages) + len(written.rejected) == 40
+    assert len(written.passages) + len(written.rejected) == COUNT
     row = written.rejected[0]
     assert (row["reason"], row["reply"]) == ("refusal", "I'm sorry, no.")
     assert re.fullmatch(r"passage-\d{6}-attempt-0", row["id"])
@@ -140,8 +158,32 @@ def test_a_request_without_any_reply_is_a_rejection_too(serve, tmp_path):
 
 def test_no_passage_at_all_is_an_error_that_says_why(serve, tmp_path):
     server = serve(scripted(lambda text: text.replace("The answer is ", "The answer is 1")))
-    with pytest.raises(write.NoPassages, match=r"'wrong_answer': 40.*the reference has"):
+    with pytest.raises(write.NoPassages, match=rf"'wrong_answer': {COUNT}.*the reference has"):
         make(client.Server(server.url, False), tmp_path / "l.sqlite", attempts=1)
+
+
+def test_a_ledger_in_other_hands_gives_the_same_rows_without_key_or_server(
+    serve, tmp_path, monkeypatch
+):
+    """Rejected replies and requests that never had one are replayed too."""
+
+    def behaviour(number, body):
+        text = body["messages"][1]["content"]
+        return {"status": 500} if "One pell" in text else answer(number, body)
+
+    answer = scripted(lambda text: "I'm sorry, no." if "dorn" in text else "")
+    written = make(client.Server(serve(behaviour).url, False), tmp_path / "ours.sqlite")
+    assert {row["reason"] for row in written.rejected} == {"refusal", "call_failed"}
+    with Ledger(tmp_path / "ours.sqlite") as ledger:
+        ledger.export(tmp_path / "replies.jsonl.gz")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with Ledger(tmp_path / "theirs.sqlite") as ledger:
+        ledger.load(tmp_path / "replies.jsonl.gz")
+    theirs = make(None, tmp_path / "theirs.sqlite")
+    assert (theirs.passages, theirs.rejected) == (written.passages, written.rejected)
+    assert theirs.cost(FREE) == written.cost(FREE)
+    with pytest.raises(client.TeacherStopped, match="lacks 24 of the requests"):
+        make(None, tmp_path / "theirs.sqlite", model="another")
 
 
 # --- prices -------------------------------------------------------------------------------------

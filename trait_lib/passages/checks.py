@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trait_lib import contamination
+from trait_lib.passages.language import check_code, other_language
 from trait_lib.passages.parse import Passage, Rejected, parse, training_text
 from trait_lib.passages.sampling import Group
 from trait_lib.records import Row
@@ -27,6 +28,7 @@ REASONS = {
     "no_enlightenment": "there is no enlightenment paragraph, or more than one",
     "length": "a paragraph is shorter or longer than allowed",
     "copied_prompt": "words of the instructions, or their tags, stand in the passage",
+    "language": "the passage, or a long part of it, is in another language",
     "no_answer": "a paragraph does not end with a final answer",
     "wrong_answer": "a final answer differs from the reference",
     "contaminated": "a test question stands in the passage",
@@ -86,13 +88,19 @@ class Rules:
     same_answer: SameAnswer = plain_match
     answer_kinds: Sequence[str] = ("number", "choice", "math")
     keep_wrong_answers: bool = False
+    language: str = "en"
     most_overlap: float = 0.9
     wrong_answers: int = 0
     _texts: set[str] = field(default_factory=set)
     _shingles: dict[str, list[set[str]]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
-        """Index the instructions' runs of words."""
+        """Index the instructions' runs of words.
+
+        Raises:
+            ValueError: `language` is no code of a language.
+        """
+        check_code(self.language)
         words = contamination.words(TAG.sub(" ", self.instructions))
         self._copied = contamination.grams(words, COPY_WORDS)
 
@@ -110,6 +118,7 @@ class Rules:
             raise Rejected("refusal", f"{reply[refused.start() :][:80]!r}")
         passage = parse(reply, self.k, self.enlightenment)
         self._check_wording(passage)
+        self._check_language(passage)
         self._check_answers(passage, group)
         questions = [problem["question"] for problem in group.problems]
         text = training_text(questions, passage, self.include_questions)
@@ -128,6 +137,12 @@ class Rules:
                 raise Rejected("copied_prompt", f"the tag {tag[0]!r}")
             if copied := contamination.grams(words, COPY_WORDS) & self._copied:
                 raise Rejected("copied_prompt", f"the words {min(copied)!r}")
+
+    def _check_language(self, passage: Passage) -> None:
+        parts = [*passage.paragraphs, *filter(None, [passage.enlightenment])]
+        for text in (*parts, " ".join(parts)):
+            if code := other_language(text, self.language):
+                raise Rejected("language", f"in {code}, not {self.language}: {text[:60]!r}")
 
     def _check_answers(self, passage: Passage, group: Group) -> None:
         for paragraph, problem in zip(passage.paragraphs, group.problems, strict=True):

@@ -106,6 +106,8 @@ class Run:
         """Take up what earlier runs spent."""
         totals = self.ledger.totals()
         self.spent = totals["cost"] + totals["at_risk"]
+        self.reserved = 0
+        self.settled = asyncio.Event()
         self.writer = Writer(self.ledger)
         self.slots: asyncio.LifoQueue[openai.AsyncOpenAI] = asyncio.LifoQueue()
         for i in range(self.limits.concurrency):
@@ -179,22 +181,41 @@ class Run:
     async def _send(self, key: str, request: Request) -> None:
         """One send, entered in the ledger before and after."""
         worst = self.price.cost(most_tokens(request), self.settings.max_tokens)
-        if self.spent + worst > self.limits.budget and worst > 0:
-            raise BudgetReached(budget_text(self.limits, self.price, self.spent, worst))
-        self.spent += worst
-        settings = self.settings.without_model
-        await self.writer.commit(book.sending(key, self.settings.model, settings, request, worst))
-        client = await self.slots.get()
+        await self._reserve(worst)
         try:
-            await self._wait_for_the_server()
-            if self.stop:  # while this one waited
-                self.spent -= worst
-                await self.writer.commit(book.withdrawn(key, worst, "not sent: the run stopped"))
-                raise self.stop
-            text = await self._exchange(client, key, request, worst)
+            model, settings = self.settings.model, self.settings.without_model
+            await self.writer.commit(book.sending(key, model, settings, request, worst))
+            client = await self.slots.get()
+            try:
+                await self._wait_for_the_server()
+                if self.stop:  # while this one waited
+                    self.spent -= worst
+                    reason = "not sent: the run stopped"
+                    await self.writer.commit(book.withdrawn(key, worst, reason))
+                    raise self.stop
+                text = await self._exchange(client, key, request, worst)
+            finally:
+                self.slots.put_nowait(client)
+            await self._receive(key, text, worst)
         finally:
-            self.slots.put_nowait(client)
-        await self._receive(key, text, worst)
+            self.reserved -= 1
+            self.settled.set()
+
+    async def _reserve(self, worst: float) -> None:
+        """Set aside the most that a request can cost, waiting for what others give back of theirs.
+
+        Raises:
+            BudgetReached: it does not fit, and no other request is under way.
+        """
+        while worst > 0 and self.spent + worst > self.limits.budget:
+            if not self.reserved:
+                raise BudgetReached(budget_text(self.limits, self.price, self.spent, worst))
+            self.settled.clear()
+            await self.settled.wait()
+            if self.stop:
+                raise self.stop
+        self.spent += worst
+        self.reserved += 1
 
     async def _exchange(
         self, client: openai.AsyncOpenAI, key: str, request: Request, worst: float

@@ -58,6 +58,17 @@ def parse(reply: str, k: int, enlightenment: bool = True) -> Passage:
     return Passage(paragraphs, closing[0] if enlightenment else "")
 
 
+def as_reply(row: Row) -> str:
+    """The reply, in the form that the prompt asks for, that gives a row of `passages.jsonl`."""
+    parts = [
+        f'<paragraph problem="{i}">\n{text}\n</paragraph>'
+        for i, text in enumerate(row["paragraphs"], start=1)
+    ]
+    if row["enlightenment"]:
+        parts.append(f"<enlightenment>\n{row['enlightenment']}\n</enlightenment>")
+    return "\n".join(parts)
+
+
 def _clean(text: str) -> str:
     """Without outer white space and without blank lines, which part problems in training text."""
     return BLANK_LINES.sub("\n", text.strip())

@@ -95,6 +95,7 @@ class Plan:
     money: float
     money_batch: float
     money_at_most: float
+    money_batch_at_most: float
     currency: str
     minutes: float
 
@@ -104,9 +105,10 @@ class Plan:
         return (
             f"requests: {self.requests}, of them {self.in_ledger} in the ledger, {new} to send\n"
             f"tokens: about {self.prompt_tokens:,} in and {self.completion_tokens:,} out\n"
-            f"money: about {self.money:.2f} {self.currency} direct, {self.money_batch:.2f} by "
-            f"batch; at most {self.money_at_most:.2f}\n"
-            f"time: about {self.minutes:.1f} minutes"
+            f"money: direct about {self.money:.2f} {self.currency}, at most "
+            f"{self.money_at_most:.2f}; by batch about {self.money_batch:.2f}, at most "
+            f"{self.money_batch_at_most:.2f}\n"
+            f"time: direct about {self.minutes:.1f} minutes; by batch up to a day"
         )
 
 
@@ -137,20 +139,22 @@ def make_plan(
     tokens_in = sum(map(estimate_tokens, missing))
     tokens_out = reply_tokens * len(missing)
     most_in, most_out = sum(map(most_tokens, missing)), most_reply_tokens * len(missing)
-    money = price.cost(tokens_in, tokens_out)
+    money, by_batch = price.cost(tokens_in, tokens_out), price.by_batch()
     minutes = [len(missing) * seconds_per_reply / concurrency / 60]
     if requests_per_minute:
         minutes.append(len(missing) / requests_per_minute)
     if tokens_per_minute:
-        minutes.append((tokens_in + tokens_out) / tokens_per_minute)
+        # as servers count, and the client with them: a reply takes its limit, not its length
+        minutes.append((tokens_in + most_out) / tokens_per_minute)
     return Plan(
         len(requests),
         len(requests) - len(missing),
         tokens_in,
         tokens_out,
         money,
-        money * (1 - price.batch_discount),
+        by_batch.cost(tokens_in, tokens_out),
         price.cost(most_in, most_out),
+        by_batch.cost(most_in, most_out),
         price.currency,
         max(minutes),
     )
