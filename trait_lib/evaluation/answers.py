@@ -23,6 +23,7 @@ from functools import cache
 from typing import Any
 
 from trait_lib import records
+from trait_lib.evaluation import choices
 from trait_lib.evaluation.equivalence import equivalent
 from trait_lib.evaluation.expressions import LONGEST, decimals
 from trait_lib.evaluation.extraction import Found, choice_letter, extract
@@ -56,7 +57,11 @@ def judge() -> Judge:
 
 
 def grade(
-    gold: Any, text: str | None, kind: str | None = None, alternatives: Sequence[str] = ()
+    gold: Any,
+    text: str | None,
+    kind: str | None = None,
+    alternatives: Sequence[str] = (),
+    options: Any = None,
 ) -> Grade:
     """Grade one output against the right answer (or other right answers).
 
@@ -65,12 +70,18 @@ def grade(
         text: the model's output without the prompt; None is a wrong answer.
         kind: number, math, text or choice; without it, taken from `gold`.
         alternatives: other right answers.
+        options: of a multiple choice: their texts in order, {letter: text}, or one line
+            (`choices.parse`). Then the letter of an option counts for its text, and its text for
+            its letter, and `extracted` is the letter.
 
     Raises:
-        ValueError: an unknown kind.
+        ValueError: an unknown kind, or options that do not hold the right answer.
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}; it must be one of {', '.join(KINDS)}")
+    if options is not None and len(options):
+        with _turn:
+            return _grade_choice(_as_text(gold), text, kind, choices.parse(options))
     if kind in (None, "number"):
         kind = _kind_of(_as_text(gold), kind)
     with _turn:
@@ -107,6 +118,26 @@ def _grade(golds: Sequence[str], text: str | None, kind: str | None) -> Grade:
         correct, reason = next((v for v in verdicts if v[0]), verdicts[0])
         reason = f"{found.where}: {reason}"
     return Grade(correct, found.answer, reason, round(time.perf_counter() - started, 6))
+
+
+def _grade_choice(
+    gold: str, text: str | None, kind: str | None, options: Mapping[str, str]
+) -> Grade:
+    """Grade an output that may state a letter or the text of an option."""
+    started = time.perf_counter()
+    judge().allow(SECONDS)
+    right = choices.letter_of(gold, options, kind)
+
+    def same(option: str, answer: str) -> bool:
+        return _compare(option, answer, _kind_of(option, None))[0]
+
+    found = Found(None, "no output")
+    if isinstance(text, str):
+        found = choices.chosen(text, options, kind, same)
+    verdict = "same option" if found.answer == right else "another option"
+    reason = f"{found.where}: {verdict}" if found.answer else found.where
+    seconds = round(time.perf_counter() - started, 6)
+    return Grade(found.answer == right, found.answer, reason, seconds)
 
 
 def _as_text(gold: Any) -> str:

@@ -87,8 +87,11 @@ def cut(text: str) -> str:
     return text[: match.start()] if match else text
 
 
-def locate(text: str, kind: str | None = None) -> Found:
-    """The stretch of text that holds the answer, not yet reduced to a number or a letter."""
+def locate(text: str, kind: str | None = None, whole: bool = False) -> Found:
+    """The stretch of text that holds the answer, not yet reduced to a number or a letter.
+
+    After "answer is" it is one sentence, or with `whole` all that follows.
+    """
     text = cut(text)
     if not text.strip():
         return Found(None, "nothing found")
@@ -106,7 +109,7 @@ def locate(text: str, kind: str | None = None) -> Found:
     marked = _after_marks(text)
     if marked is not None:
         return marked
-    return _after_phrase(text, kind) or Found(text, "whole text")
+    return _after_phrase(text, kind, whole) or Found(text, "whole text")
 
 
 def last_box(text: str) -> str | None:
@@ -158,7 +161,7 @@ def _after_marks(text: str) -> Found | None:
     return Found(line, "####") if line.strip() else Found(None, "nothing after ####")
 
 
-def _after_phrase(text: str, kind: str | None) -> Found | None:
+def _after_phrase(text: str, kind: str | None, whole: bool = False) -> Found | None:
     """What follows the last "answer is" or "Answer:", to the end of its sentence."""
     pattern = CHOICE_PHRASE if kind == "choice" else PHRASE
     matches = list(pattern.finditer(text))
@@ -169,7 +172,7 @@ def _after_phrase(text: str, kind: str | None) -> Found | None:
         rest = re.sub(r"^(?:[\s*_`:=\"']|(?<=\n)>)+", "", rest)
         if not rest.strip():
             return Found(None, "a phrase that breaks off")
-        return Found(sentence(rest, match[0][-1] in ":="), "answer is")
+        return Found(rest if whole else sentence(rest, match[0][-1] in ":="), "answer is")
     return None
 
 
