@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trait_lib import records
-from trait_lib.training import base, launch, train
+from trait_lib.training import base, journal, launch, train
 from trait_lib.training import config as settings
 
 SHAPE = {
@@ -107,16 +107,23 @@ def trained_here():
     def run_in(folder, config):
         launch.write(folder, config, 1)
         train.train(folder / "config.json")
-        return list(records.read_rows(folder / "log.jsonl"))
+        return journal.read(folder / "log.jsonl")[0]
 
     return run_in
 
 
 @pytest.fixture(scope="session")
-def plain(runs, configuration, trained_here):
+def measured(files):
+    """Settings that measure two texts after every third step, at the start and at stage ends."""
+    texts = [{"name": name, "file": str(file)} for name, file in files.items()]
+    return {"heldout": texts, "heldout_tokens": 300, "heldout_steps": 3}
+
+
+@pytest.fixture(scope="session")
+def plain(runs, configuration, measured, trained_here):
     """The reference: a finished plain run of 8 steps with a checkpoint at every second step."""
     folder = runs / "plain"
-    trained_here(folder, configuration(checkpoint_steps=2, keep_checkpoints=9))
+    trained_here(folder, configuration(checkpoint_steps=2, keep_checkpoints=9, **measured))
     return folder
 
 

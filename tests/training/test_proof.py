@@ -33,3 +33,10 @@ def test_a_held_out_question_stops_and_is_named(written, text, identifier):
             {"selected": written / "clean.jsonl", "passages": written / "bad.jsonl"},
             [written / "test.jsonl", written / "dev.jsonl"],
         )
+
+
+def test_training_problems_that_hold_a_test_problem_are_left_out(written):
+    rows = [{"id": "a", "text": f"Question: {QUESTION}\nAnswer: 36."}, {"id": "b", "text": "fine"}]
+    kept, left_out = proof.without_held_out(rows, [written / "test.jsonl", written / "dev.jsonl"])
+    assert [row["id"] for row in kept] == ["b"]
+    assert left_out == ["a"]

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from trait_lib import run
-
 PACKAGES = "torch transformers accelerate deepspeed tokenizers".split()
 SHOWN = (
     "sequence_length batch_tokens learning_rate schedule schedule_scope warmup_share decay_share "
@@ -25,8 +23,9 @@ def write_card(
     """Return the card's text from what the stage's manifest rests on.
 
     That is the configuration, the plan's report, the log's lines of steps and of held-out
-    measurements, the packages and the commit. No path of the machine stands in it: sources and
-    the base model are named by their last part.
+    measurements, and the packages. The commit stands in the manifest only: a model's folder is the
+    same bytes whenever its training was. No path of the machine stands in it: sources and the base
+    model are named by their last part.
     """
     base = config["model"].rstrip("/").rpartition("/")[2] or "none (new weights)"
     head = [
@@ -44,7 +43,6 @@ def write_card(
         f"- Plan of the data (SHA-256): `{plan['hash']}`",
         f"- Loss at the last step: {log[-1]['loss']:.4f} nats a token" if log else "- No log",
         f"- Packages: {', '.join(f'{name} {metadata.version(name)}' for name in PACKAGES)}",
-        f"- Code: commit `{run.git_commit()}`",
         "",
         "| stage | source | share | tokens | epochs |",
         "|---|---|---|---|---|",

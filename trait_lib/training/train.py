@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from trait_lib import records, run
 from trait_lib.training import (
@@ -34,6 +34,8 @@ from trait_lib.training import (
 )
 from trait_lib.training import config as settings
 from trait_lib.training.model import load_model
+
+LOCK_SECONDS = 5.0  # in which a training whose notebook was killed has noticed it and ended
 
 
 def training_arguments(config: Mapping[str, Any], folder: Path, steps: int, world: int) -> Any:
@@ -233,13 +235,23 @@ def alone_in(folder: Path) -> Iterator[None]:
         RuntimeError: another training holds it, perhaps one whose notebook has gone.
     """
     with open(folder / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RuntimeError(
-                f"another training is still running in {run.show(folder)}; wait for it or end it"
-            ) from None
+        give_up = time.monotonic() + LOCK_SECONDS
+        while not _locked(lock):
+            if time.monotonic() > give_up:
+                raise RuntimeError(
+                    f"another training is still running in {run.show(folder)}; wait for it or "
+                    "end it"
+                )
+            time.sleep(0.1)
         yield
+
+
+def _locked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def train_rank(
