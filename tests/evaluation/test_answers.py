@@ -184,6 +184,78 @@ def test_the_command_names_what_is_wrong_with_its_file(tmp_path):
     )
     done = run(tmp_path / "pairs.jsonl", "--out", tmp_path / "graded.jsonl")
     assert done.returncode == 2
-    assert "row 2 has no field 'prediction_text'" in done.stderr
+    assert "pairs.jsonl:2 has no field 'prediction_text'" in done.stderr
     assert not (tmp_path / "graded.jsonl").exists()
+    (tmp_path / "broken.jsonl").write_text('{"gold": "5", "prediction_text": "5"}\n{"gold"\n')
+    assert "broken.jsonl:2: not JSON" in run(tmp_path / "broken.jsonl").stderr
     assert "no such file" in run(tmp_path / "absent.jsonl").stderr
+
+
+def test_rows_without_a_kind_and_with_texts_that_are_none():
+    rows = [
+        {"gold": 5, "prediction_text": 5.0},
+        {"gold": "B", "prediction_text": "option (b)", "kind": None},
+        {"gold": "linear", "prediction_text": "Linear.", "kind": ""},
+        {"gold": "3:30 P.M.", "prediction_text": "The answer is 3:30 p.m."},
+        {"gold": "\\frac12", "prediction_text": "\\boxed{0.5}", "kind": "Math"},
+        {"gold": "shortage", "prediction_text": "(A)", "options": ["shortage", "surplus"]},
+    ]
+    assert [row["correct"] for row in answers.grade_rows(rows)] == [True] * 6
+    wrong = [{"gold": "0", "prediction_text": value} for value in (None, [], {}, True, "", "\x00")]
+    assert [row["correct"] for row in answers.grade_rows(wrong)] == [False] * 6
+    with pytest.raises(ValueError, match="row 1: unknown kind 'words'"):
+        list(answers.grade_rows([{"gold": "5", "prediction_text": "5", "kind": "words"}]))
+
+
+def test_grading_goes_on_where_it_was_killed(tmp_path):
+    rows = [{"gold": str(n), "prediction_text": f"The answer is {n % 7}."} for n in range(3000)]
+    records.write_rows(tmp_path / "pairs.jsonl", rows)
+    whole, part = tmp_path / "whole.jsonl", tmp_path / ".graded.jsonl.gz.part"
+    answers.grade_file(tmp_path / "pairs.jsonl", whole)
+    command = [sys.executable, "-m", "trait_lib.evaluation.answers", tmp_path / "pairs.jsonl"]
+    command += ["--out", tmp_path / "graded.jsonl.gz"]
+    process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + PATIENCE
+    while not (part.exists() and part.stat().st_size > 10_000) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert part.exists()
+    assert not (tmp_path / "graded.jsonl.gz").exists()
+    kept = part.read_bytes()
+    count, right, old = answers.grade_file(tmp_path / "pairs.jsonl", tmp_path / "graded.jsonl.gz")
+    assert (count, right) == (3000, 7)
+    assert old == kept.count(b"\n") - 1 > 0
+    assert not part.exists()
+    seconds = {"seconds": 0}
+    graded, expected = (
+        [row | seconds for row in records.read_rows(path)]
+        for path in (tmp_path / "graded.jsonl.gz", whole)
+    )
+    assert graded == expected
+
+
+def test_old_verdicts_are_not_kept_for_other_rows_or_rules(tmp_path):
+    pairs, out = tmp_path / "pairs.jsonl", tmp_path / "graded.jsonl"
+    part = tmp_path / ".graded.jsonl.part"
+    rows = [{"gold": "5", "prediction_text": "5"}, {"gold": "1"}]
+    records.write_rows(pairs, rows)
+    with pytest.raises(ValueError, match="no field 'prediction_text'"):
+        answers.grade_file(pairs, out)
+    assert part.read_text().count("\n") == 2
+    records.write_rows(pairs, [{"gold": "5", "prediction_text": "6"}])
+    with pytest.raises(ValueError, match="has changed since"):
+        answers.grade_file(pairs, out)
+    assert answers.grade_file(pairs, out, compat=True) == (1, 0, 0)  # other rules: from the start
+    assert not part.exists()
+
+
+def test_whatever_takes_too_long_in_this_process_is_stopped(monkeypatch):
+    def endless(*_):
+        while True:
+            pass
+
+    monkeypatch.setattr(answers, "SECONDS", -0.5)
+    monkeypatch.setattr(answers, "extract", endless)
+    verdict = answers.grade("5", "The answer is 5.", "number")
+    assert (verdict.correct, verdict.reason) == (False, "cannot be read (OutOfTime)")

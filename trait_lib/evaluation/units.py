@@ -34,6 +34,9 @@ UNIT_WORD = re.compile(
 )
 UNIT_POWER = re.compile(r"[a-zA-Z]\s*\}\s*\^\s*\{?\s*(-?\d)\s*\}?$")
 PRODUCT_OF_UNITS = re.compile(r"(?<=[\d}])\s*(?:[kM]?[NWJAVg]|lb)\s?\*\s?(?:m|h|hr|s|ft|cm)$")
+OF_WHAT = re.compile(  # `3/4 of the cake`
+    r"(?<=[\d)}%])\s+of\s+(?:the|a|an|all|his|her|its|their|it)\b[a-zA-Z\s'-]*$"
+)
 JOINED_UNITS = re.compile(r"(\\text\s*\{[^{}]*)\}\s*([/*])\s*\\text\s*\{")
 LEADING_WORD = re.compile(
     r"^(?:\\text\s*\{\s*)?(?:USD|EUR|GBP|US|Rs\.?|about|approximately|exactly|roughly)(?:\s*\}|\s)\s*",
@@ -55,7 +58,7 @@ def without_units(text: str) -> str:
             text = re.sub(r"°(?:\s*(?:\\text\{)?[CFK]\}?)?$", "", text).strip()
         text = trimmed(text.removesuffix("%"))
         text = trimmed(re.sub(r"^\\approx", "", text))
-        text = trimmed(LEADING_WORD.sub("", text))
+        text = trimmed(OF_WHAT.sub("", LEADING_WORD.sub("", text)))
         match = UNIT_TEXT.search(text)
         if match is None or not _is_unit_text(match[1], text[: match.start()]):
             match = UNIT_WORD.search(text)
