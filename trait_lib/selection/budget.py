@@ -12,34 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trait_lib.selection import hygiene
-from trait_lib.selection.pool import Examined
-
-
-def best_first(scores: np.ndarray) -> np.ndarray:
-    """Row numbers, highest score first; equal scores keep the order of the file."""
-    return np.argsort(-scores, kind="stable")
-
-
-def random_order(number: int, seed: int) -> np.ndarray:
-    """Row numbers in random order."""
-    return np.random.default_rng(seed).permutation(number)
-
-
-def candidates(
-    order: np.ndarray, sizes: np.ndarray, bytes_per_token: float, tokens: float
-) -> np.ndarray:
-    """The front of `order` that holds about `tokens` tokens, judged by the size in bytes.
-
-    Only candidates are read again, tokenised and checked, however large the pool is.
-
-    Args:
-        order: row numbers, best first.
-        sizes: bytes of each row, shape (n,).
-        bytes_per_token: measured on text of the same kind.
-        tokens: wanted; take the budget times a margin for what the filters will drop.
-    """
-    estimated = np.cumsum(sizes[order]) / bytes_per_token
-    return order[: int(np.searchsorted(estimated, tokens)) + 1]
+from trait_lib.selection.candidates import Candidates
 
 
 def apply_threshold(reason: np.ndarray, quality: np.ndarray, threshold: float) -> np.ndarray:
@@ -49,21 +22,21 @@ def apply_threshold(reason: np.ndarray, quality: np.ndarray, threshold: float) -
     return reason
 
 
-def cut(order: np.ndarray, tokens: np.ndarray, reason: np.ndarray, budget: int) -> np.ndarray:
-    """Take rows from the front of `order` until they hold `budget` tokens.
+def cut(order: np.ndarray, size: np.ndarray, reason: np.ndarray, budget: int) -> np.ndarray:
+    """Take rows from the front of `order` until they hold `budget`.
 
     Args:
         order: the candidates' row numbers, best first.
-        tokens: of each row, shape (n,).
+        size: of each row, shape (n,): its tokens, or ones to count documents.
         reason: rows with a reason are passed over, shape (n,).
-        budget: tokens; the last row taken may go beyond it.
+        budget: in the unit of `size`; the last row taken may go beyond it.
 
     Returns:
-        bool, shape (n,). Fewer tokens than the budget when the candidates run out.
+        bool, shape (n,). Less than the budget when the candidates run out.
     """
     usable = order[reason[order] == ""]
-    before = np.cumsum(tokens[usable]) - tokens[usable]
-    kept = np.zeros(len(tokens), dtype=bool)
+    before = np.cumsum(size[usable]) - size[usable]
+    kept = np.zeros(len(size), dtype=bool)
     kept[usable[before < budget]] = True
     return kept
 
@@ -80,10 +53,11 @@ class Selection:
 
 def select(
     order: np.ndarray,
-    found: Examined,
+    found: Candidates,
     budget: int,
     near_threshold: float,
     quality_bar: float | None = None,
+    documents: int = 0,
 ) -> Selection:
     """Filter by quality, drop the worse-ranked of duplicates, and cut at the budget.
 
@@ -93,12 +67,14 @@ def select(
         budget: tokens.
         near_threshold: similarity of near duplicates, 0 for exact ones only.
         quality_bar: lowest quality to keep; None keeps all.
+        documents: take exactly so many documents, whatever their tokens; 0 goes by tokens.
     """
     reason = found.reason
     if quality_bar is not None:
         reason = apply_threshold(reason, found.quality, quality_bar)
     reason = hygiene.mark_duplicates(order, reason, found.digests, found.minhashes, near_threshold)
-    kept = cut(order, found.tokens, reason, budget)
+    size = np.ones_like(found.tokens) if documents else found.tokens
+    kept = cut(order, size, reason, documents or budget)
     return Selection(order, order[reason[order] == ""], kept, final_reasons(kept, reason))
 
 
@@ -107,12 +83,14 @@ def final_reasons(kept: np.ndarray, reason: np.ndarray) -> np.ndarray:
     return np.where(kept, hygiene.SELECTED, np.where(reason == "", hygiene.BELOW, reason))
 
 
-def shortfall(kept: np.ndarray, tokens: np.ndarray, budget: int) -> str:
+def shortfall(kept: np.ndarray, tokens: np.ndarray, budget: int, documents: int = 0) -> str:
     """A sentence for the reader when a selection is smaller than its budget, else ""."""
-    total = int(tokens[kept].sum())
-    if total >= budget:
+    total, wanted, unit = int(tokens[kept].sum()), budget, "tokens"
+    if documents:
+        total, wanted, unit = int(kept.sum()), documents, "documents"
+    if total >= wanted:
         return ""
     return (
-        f"only {total} of {budget} tokens: the candidates ran out. Raise oversample, lower "
-        "quality_threshold or selection_tokens, or give a larger pool."
+        f"only {total} of {wanted} {unit}: the candidates ran out. Raise oversample, lower "
+        f"quality_threshold or selection_{unit}, or give a larger pool."
     )

@@ -18,11 +18,13 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from trait_lib import records
 from trait_lib.selection import kernels
 from trait_lib.selection.linear import buffers
 
@@ -31,6 +33,7 @@ SMOOTHING = 1e-8
 FIT_GRAMS = 100_000 * BUCKETS  # the published fit stops after this many grams
 BATCH = 2000
 REMEMBERED = 1 << 21  # grams whose bucket is remembered, at most: 16 MB
+CHUNK_BITS = 20  # a document has fewer than a million chunks
 TOKEN = re.compile(r"\w+|[^\w\s]+")  # NLTK's WordPunctTokenizer
 
 
@@ -75,6 +78,7 @@ class Hasher:
     memory: np.ndarray = field(default_factory=lambda: np.zeros(REMEMBERED, dtype=np.uint64))
 
     def __post_init__(self) -> None:
+        """Check the number of buckets."""
         if not 0 < self.buckets < len(self.memory):
             raise ValueError(f"buckets must lie between 1 and {len(self.memory)}")
 
@@ -196,6 +200,19 @@ def noised(log_weights: np.ndarray, generator: np.random.Generator) -> np.ndarra
     Taking any number of the largest is a draw without replacement in proportion to the weights.
     """
     return log_weights + generator.gumbel(size=len(log_weights))
+
+
+def publish(ratio: np.ndarray, folder: str | Path, chunk_words: int) -> dict[str, Any]:
+    """Prepare a log ratio for the shard engine: write it below `folder`, named by its hash.
+
+    Returns:
+        What `passes.score_task` needs to make the method `scorer`.
+    """
+    path = Path(folder) / f".dsir-{hashlib.sha256(ratio).hexdigest()[:16]}.npy"
+    with records.atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        np.save(handle, ratio)
+    settings = {"ratio": str(path), "chunk_words": chunk_words}
+    return {"make": f"{__name__}:scorer", "settings": settings}
 
 
 def scorer(

@@ -97,6 +97,13 @@ def _ends_with_label(line: np.ndarray, end: int) -> bool:
 
 
 @kernel
+def _is_end_mark(line: np.ndarray, first: int, stop: int) -> bool:
+    if stop - first != 4 or line[first] != 60 or line[first + 1] != 47:
+        return False
+    return line[first + 2] == 115 and line[first + 3] == 62
+
+
+@kernel
 def _put(line: np.ndarray, end: int, point: int) -> int:
     """Append a code point in UTF-8; return the new end."""
     if point < 0x80:
@@ -175,9 +182,8 @@ def write_line(
         if form != DSIR:
             if point == 95 and _ends_with_label(line, end):
                 return -1
-            if point == 62 and form == RAW and end >= 4:
-                if line[end - 4] == 60 and line[end - 3] == 47 and line[end - 2] == 115:
-                    return -1
+            if point == 62 and form == RAW and end >= 4 and _is_end_mark(line, end - 4, end):
+                return -1
     return end
 
 
@@ -193,13 +199,6 @@ def fnv(word: bytes) -> int:
 
 
 END_HASH = U32(fnv(b"</s>"))
-
-
-@kernel
-def _is_end_mark(line: np.ndarray, first: int, stop: int) -> bool:
-    if stop - first != 4 or line[first] != 60 or line[first + 1] != 47:
-        return False
-    return line[first + 2] == 115 and line[first + 3] == 62
 
 
 @kernel
@@ -579,3 +578,15 @@ def cut_chunks(
             owner[number], first[number], last[number] = i, begin, end
             number += 1
     return number
+
+
+@kernel
+def hash_strings(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """64 bits of each of some strings (FNV-1a, then mixed), uint64 (n,)."""
+    result = np.empty(len(begins), dtype=U64)
+    for i in range(len(begins)):
+        value = U64(0xCBF29CE484222325)
+        for at in range(begins[i], ends[i]):
+            value = (value ^ U64(data[at])) * U64(0x100000001B3)
+        result[i] = _mix(value)
+    return result

@@ -11,6 +11,7 @@ nearly all of the selection's cost.
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import struct
 from collections.abc import Callable
@@ -22,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from trait_lib import records
+from trait_lib.run import hash_value
 from trait_lib.selection import kernels, lines
 
 MAGIC, VERSION = 793712314, 12
@@ -146,9 +148,9 @@ def _frozen(model: Linear) -> Linear:
 def save(model: Linear, folder: str | Path) -> Path:
     """Write the model as .npy files, which several processes can map into the same memory."""
     for part in fields(model):
-        with records.atomic_path(Path(folder) / f"{part.name}.npy") as temporary:
-            with open(temporary, "wb") as handle:
-                np.save(handle, getattr(model, part.name))
+        path = Path(folder) / f"{part.name}.npy"
+        with records.atomic_path(path) as temporary, open(temporary, "wb") as handle:
+            np.save(handle, getattr(model, part.name))
     return Path(folder)
 
 
@@ -217,6 +219,22 @@ def _score(
         data, begins, ends, form, table, model.numbers, words, buckets, ngrams, end_word,
         model.slots, model.hashes, model.spelling, model.offsets, scores, left,
     )  # fmt: skip
+
+
+def publish(path: str | Path, folder: str | Path, form: str) -> dict[str, Any]:
+    """Prepare a model for the shard engine: write its numbers below `folder`, named by their hash.
+
+    Returns:
+        What `passes.score_task` needs to make the method `scorer`.
+
+    Raises:
+        NotLinear: see `read_model`.
+    """
+    model = read_model(path)
+    parts = [hashlib.sha256(getattr(model, f.name)).hexdigest() for f in fields(model)]
+    place = Path(folder) / f".classifier-{hash_value(parts)[:16]}"
+    save(model, place)
+    return {"make": f"{__name__}:scorer", "settings": {"folder": str(place), "form": form}}
 
 
 def scorer(folder: str, form: str) -> Callable[[pa.Array], dict[str, Any]]:

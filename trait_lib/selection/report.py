@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from trait_lib import records
-from trait_lib.selection.pool import Examined
+from trait_lib.selection.candidates import Candidates
 
 IN_DOMAIN, OTHER, BORDERLINE = "in domain", "other", "borderline"
 
@@ -87,7 +87,7 @@ def against_labels(documents: np.ndarray, labels: Labels) -> dict[str, float]:
 def describe(
     name: str,
     kept: np.ndarray,
-    found: Examined,
+    found: Candidates,
     document: np.ndarray,
     labels: Labels | None,
 ) -> dict[str, Any]:

@@ -186,23 +186,26 @@ def read(
     yield from readers[shard.kind](shard, text_field, id_field, wanted)
 
 
-def _open(path: str) -> Iterator[bytes]:
-    """The decompressed bytes of a file, in pieces."""
+def _open(path: str, consumed: list[int]) -> Iterator[bytes]:
+    """The decompressed bytes of a file, in pieces; `consumed[0]` tells how much of it was read."""
     with open(path, "rb") as handle:
         if path.endswith(".gz"):
-            yield from _inflate(handle, lambda: zlib.decompressobj(31), "gzip")
+            yield from _inflate(handle, lambda: zlib.decompressobj(31), "gzip", consumed)
         elif path.endswith(".zst"):
-            yield from _inflate(handle, zstandard.ZstdDecompressor().decompressobj, "zstd")
+            make = zstandard.ZstdDecompressor().decompressobj
+            yield from _inflate(handle, make, "zstd", consumed)
         else:
             while block := handle.read(BLOCK):
+                consumed[0] += len(block)
                 yield block
 
 
-def _inflate(handle: BinaryIO, make: Any, name: str) -> Iterator[bytes]:
+def _inflate(handle: BinaryIO, make: Any, name: str, consumed: list[int]) -> Iterator[bytes]:
     """Decompress one or several streams in a row; `Damaged` when the last one has no end."""
     stream, begun = make(), False
     try:
         while block := handle.read(BLOCK):
+            consumed[0] += len(block)
             while block:
                 if stream.eof:
                     block = block.lstrip(b"\0")  # padding after a stream
@@ -218,11 +221,11 @@ def _inflate(handle: BinaryIO, make: Any, name: str) -> Iterator[bytes]:
         raise Damaged(f"the {name} data end too early; the file was cut off")
 
 
-def _lines(path: str) -> Iterator[list[bytes]]:
-    """Lists of whole lines, some megabytes at a time."""
+def _lines(path: str, consumed: list[int] | None = None) -> Iterator[list[bytes]]:
+    """Lists of whole lines, some megabytes at a time; `consumed` as in `_open`."""
     parts: list[bytes] = []
     size = 0
-    for block in _open(path):
+    for block in _open(path, [0] if consumed is None else consumed):
         parts.append(block)
         size += len(block)
         if size >= TABLE_BYTES and b"\n" in block:
@@ -390,3 +393,17 @@ def _read_hub(
         if len(rows):
             name = hub.parse(shard.name)[0]
             yield rows, _from_arrow(table, rows, text_field, id_field, f"{name}-{shard.first}")
+
+
+def documents_of(shard: Shard, seen: int) -> float:
+    """About how many documents a shard holds, when `seen` were read from its front."""
+    if shard.kind == "parquet":
+        about = pq.read_metadata(shard.name)
+        last = shard.last or about.num_row_groups
+        return float(sum(about.row_group(g).num_rows for g in range(shard.first, last)))
+    if shard.kind == "hub":
+        return float(seen)
+    consumed = [0]
+    lines = next(_lines(shard.name, consumed))
+    number = sum(1 for line in lines if line and not line.isspace())
+    return number * max(1.0, shard.size / max(1, consumed[0]))

@@ -1,0 +1,125 @@
+"""The passes over a whole corpus, as the notebook calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from trait_lib import records
+from trait_lib.selection import dsir, passes, score
+from trait_lib.selection.classifier import EmptyCorpus
+from trait_lib.selection.shards import Damaged, Shard, read
+
+SAMPLED_SHARDS = 64
+
+
+def scan(
+    folder: Path,
+    shards: Sequence[Shard],
+    methods: Sequence[passes.Maker],
+    engine: score.Engine,
+    fields: Mapping[str, str],
+) -> score.Done:
+    """The first pass: every document scored by every method.
+
+    Args:
+        folder: of the stage; what cannot be read is listed in its `set_aside.jsonl`.
+        shards: of the corpus.
+        methods: how to score.
+        engine: who does it.
+        fields: `text_field` and `id_field`.
+
+    Raises:
+        score.TooManyBad: more shards are damaged than the engine allows.
+        EmptyCorpus: no document at all.
+    """
+    settings = {"methods": [dict(m) for m in methods], "fields": dict(fields)}
+    items = passes.items(shards)
+    job = score.write_job(
+        folder / "parts", "score", f"{passes.__name__}:score_task", settings, items
+    )
+    done = score.run(job, engine, "scores")
+    records.write_rows(folder / "set_aside.jsonl", done.set_aside)
+    if not sum(score.notes(part)["rows"] for part in done.parts):
+        raise EmptyCorpus(f"{shards[0].label()}: holds no document, nor do the other shards")
+    return done
+
+
+def count_grams(
+    folder: Path,
+    shards: Sequence[Shard],
+    engine: score.Engine,
+    fields: Mapping[str, str],
+    buckets: int = dsir.BUCKETS,
+    limit: int = dsir.FIT_GRAMS,
+) -> np.ndarray:
+    """DSIR's counts of the raw corpus, int64 (buckets,): as if its shards were read in a row.
+
+    Like the published fit it stops with the document that goes beyond `limit` grams (about two
+    gigabytes of text), so its cost does not grow with the corpus.
+    """
+    counts = np.zeros(buckets, dtype=np.int64)
+    engine = replace(engine, max_bad=1.0)  # the first pass counts the damaged ones
+    first, step = 0, max(1, engine.workers)
+    while first < len(shards):
+        wave = passes.items(shards[first : first + step])
+        first += step
+        for part, item in _counted(folder, wave, engine, fields, buckets, limit):
+            more = pq.read_table(part)["grams"].to_numpy()
+            room = limit - int(counts.sum())
+            if more.sum() > room:  # read this shard again, no further than there is room
+                again = _counted(
+                    folder, [item], replace(engine, name="local"), fields, buckets, room
+                )
+                return counts + pq.read_table(again[0][0])["grams"].to_numpy()
+            counts += more
+        # as many shards as should do, by what the first ones held
+        step = max(step, int(limit / max(1.0, counts.sum() / first)) + 1 - first)
+    return counts
+
+
+def _counted(
+    folder: Path,
+    items: Sequence[Mapping],
+    engine: score.Engine,
+    fields: Mapping[str, str],
+    buckets: int,
+    limit: int,
+) -> list[tuple[Path, Mapping]]:
+    """The counts' part of each item that can be read."""
+    settings = {"buckets": buckets, "limit": limit, "fields": dict(fields)}
+    task = f"{passes.__name__}:count_task"
+    job = score.write_job(folder / "parts", "grams", task, settings, items)
+    done = score.run(job, engine, "grams")
+    return [(part, items[i]) for part, i in zip(done.parts, done.numbers, strict=True)]
+
+
+def sample(shards: Sequence[Shard], number: int, seed: int, fields: Mapping[str, str]) -> list[str]:
+    """About `number` texts of a corpus, for use as general text: nobody has labelled them.
+
+    At most `SAMPLED_SHARDS` shards, evenly spread, are read, each as far as its share of a
+    fivefold sample needs, and the texts are drawn from what was read.
+
+    Raises:
+        EmptyCorpus: no text was found.
+    """
+    chosen = np.unique(np.linspace(0, len(shards) - 1, SAMPLED_SHARDS).round().astype(int))
+    each = -(-5 * number // len(chosen))
+    found: list[str] = []
+    for i in chosen:
+        before = len(found)
+        try:
+            for _, table in read(shards[i], **fields):
+                found += [text for text in table["text"].to_pylist() if text.strip()]
+                if len(found) - before >= each:
+                    break
+        except Damaged:
+            del found[before:]  # the first pass reports it
+    if not found:
+        raise EmptyCorpus(f"{shards[0].label()}: holds no document with text, nor do the others")
+    order = np.random.default_rng(seed).permutation(len(found))
+    return [found[i] for i in order[:number]]
