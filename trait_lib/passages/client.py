@@ -12,6 +12,7 @@ from trait_lib.passages import batch, direct
 from trait_lib.passages.ledger import Ledger, Reply, Request
 from trait_lib.passages.prices import Plan, Price, make_plan
 from trait_lib.passages.settings import (
+    DIRECT,
     BudgetReached,
     Limits,
     Route,
@@ -23,6 +24,7 @@ from trait_lib.passages.settings import (
 )
 
 __all__ = [
+    "DIRECT",
     "BudgetReached",
     "Limits",
     "Route",
@@ -77,7 +79,7 @@ async def ask(
     ledger: Ledger,
     price: Price,
     server: Server | None,
-    route: Route = Route(),  # noqa: B008  (frozen)
+    route: Route = DIRECT,
 ) -> list[Reply]:
     """The reply to each request, in order; from the ledger where it has one.
 

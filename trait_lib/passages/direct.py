@@ -24,7 +24,7 @@ from trait_lib.passages.replies import Retry
 from trait_lib.passages.settings import BudgetReached, Limits, Settings, TeacherStopped
 
 GATHER_SECONDS = 0.002  # changes that arrive within this time share a commit
-SLOTS_PER_EXTRA = 8  # one request more than slots is under way for so many slots
+SLOTS_PER_EXTRA = 4  # one request more than slots is under way for so many slots
 FAILURES_IN_A_ROW = 20  # so many requests without a reply: the server is away
 
 

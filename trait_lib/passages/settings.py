@@ -95,6 +95,9 @@ class Route:
     wait_hours: float = 48.0
 
 
+DIRECT = Route()
+
+
 @dataclass(frozen=True)
 class Server:
     """Where the teacher is; `base_url` None is OpenAI's own."""

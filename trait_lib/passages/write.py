@@ -51,14 +51,16 @@ async def write_passages(
     limits: client.Limits,
     ledger: Ledger,
     price: Price,
-    server: client.Server,
+    server: client.Server | None,
     attempts: int = 2,
+    route: client.Route = client.DIRECT,
 ) -> Written:
     """Have the teacher write one passage for each group.
 
     A rejected reply is asked for again, up to `attempts` times in all, each time as a new request.
     What became of each reply is entered in the ledger. Passages are named `passage-<number of the
-    group>`, so the same groups and replies give the same rows.
+    group>`, so the same groups and replies give the same rows. With `server` None nothing is sent:
+    all replies come from the ledger, as they do for somebody who loaded an exported one.
 
     Raises:
         client.TeacherStopped: see `client.ask`; finished replies are in the ledger.
@@ -71,7 +73,7 @@ async def write_passages(
         if not open_groups:
             break
         requests = [Request(prompts[i], attempt) for i in open_groups]
-        replies = await client.ask(requests, settings, limits, ledger, price, server)
+        replies = await client.ask(requests, settings, limits, ledger, price, server, route)
         written.replies += replies
         verdicts = {}
         for i, reply in zip(open_groups, replies, strict=True):
