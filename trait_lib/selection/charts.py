@@ -17,7 +17,7 @@ def score_histogram(rows: Sequence[Mapping[str, Any]], cut: float) -> tuple[Figu
     """Documents by log-odds, one outline per group, with the score at the cut.
 
     Args:
-        rows: from `report.score_histogram`.
+        rows: from `table.histogram`.
         cut: the log-odds of the last document taken.
     """
     fig, ax = plt.subplots()
@@ -50,6 +50,19 @@ def precision_budget(
     ax.legend()
     flat = [{"selection": name, **row} for name, rows in curves.items() for row in rows]
     return fig, [*flat, {"selection": "budget", "tokens": budget}]
+
+
+def calibration(rows: Sequence[Mapping[str, float]]) -> tuple[Figure, Rows]:
+    """Observed against predicted probability; rows from `report.calibration`."""
+    fig, ax = plt.subplots()
+    ax.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="calibrated")
+    ax.plot([r["predicted"] for r in rows], [r["observed"] for r in rows], "o-", label="held out")
+    for row in rows:
+        place = (row["predicted"], row["observed"])
+        ax.annotate(f"{row['documents']:,}", place, xytext=(4, -10), textcoords="offset points")
+    ax.set(xlabel="probability predicted", ylabel="share in the domain", title="Calibration")
+    ax.legend()
+    return fig, [dict(row) for row in rows]
 
 
 def quality_agreement(predicted: np.ndarray, grades: np.ndarray, bar: float) -> tuple[Figure, Rows]:

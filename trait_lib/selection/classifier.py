@@ -30,27 +30,28 @@ class EmptyCorpus(ValueError):
 # --- examples ---------------------------------------------------------------------------------
 
 
-def texts(rows: Iterable[records.Row], where: str) -> Iterator[str]:
+def texts(rows: Iterable[records.Row], where: str, field: str = "text") -> Iterator[str]:
     """The non-empty texts of document rows.
 
     Raises:
         records.BadRow: a row has no text; the message names `where`, the row's number and its id.
     """
     for number, row in enumerate(rows, start=1):
-        text = row.get("text")
+        text = row.get(field)
         if not isinstance(text, str):
-            raise records.BadRow(f"{where}: row {number} (id {row.get('id')!r}) has no text")
+            told = f"no text in the field {field!r}" if field != "text" else "no text"
+            raise records.BadRow(f"{where}: row {number} (id {row.get('id')!r}) has {told}")
         if text.strip():
             yield text
 
 
-def read_texts(path: str | Path) -> list[str]:
+def read_texts(path: str | Path, field: str = "text") -> list[str]:
     """All non-empty texts of a file of document rows, which must hold at least one.
 
     Raises:
         EmptyCorpus: there is none.
     """
-    found = list(texts(records.read_rows(path), str(path)))
+    found = list(texts(records.read_rows(path), str(path), field))
     if not found:
         raise EmptyCorpus(f"{path}: holds no document with text")
     return found
@@ -76,9 +77,9 @@ def split(items: Sequence[str], share: float, maximum: int, seed: int) -> tuple[
 
 
 def negative_sources(
-    files: Sequence[str | Path], shares: Sequence[float], general: str | Path
+    files: Sequence[str | Path], shares: Sequence[float], general: Sequence[str | Path]
 ) -> dict[str | Path, float]:
-    """Which file gives which share of the negatives; what the shares leave goes to `general`.
+    """Which file gives which share of the negatives; the files of `general` divide what is left.
 
     Raises:
         ValueError: not one share per file, or shares that are not positive or exceed 1.
@@ -89,16 +90,19 @@ def negative_sources(
     if any(not share > 0 for share in shares) or rest < -1e-9:
         raise ValueError(f"negative_shares must be above 0 and add up to at most 1: {shares}")
     extra = dict(zip(files, shares, strict=True))
-    return extra | ({general: rest} if rest > 1e-9 else {})
+    return extra | ({file: rest / len(general) for file in general} if rest > 1e-9 else {})
 
 
-def draw(files: Mapping[str | Path, float], number: int, seed: int) -> list[str]:
+def draw(
+    files: Mapping[str | Path, float], number: int, seed: int, field: str = "text"
+) -> list[str]:
     """Draw `number` documents from files in stated shares, each file read once as a stream.
 
     Args:
         files: path -> share; shares are divided by their sum.
         number: how many documents in all.
         seed: decides the draw.
+        field: with the text.
 
     Returns:
         The documents in random order.
@@ -112,7 +116,8 @@ def draw(files: Mapping[str | Path, float], number: int, seed: int) -> list[str]
     ends = np.round(np.cumsum(list(files.values())) / total * number).astype(int)
     drawn: list[str] = []
     for path, wanted in zip(files, np.diff(ends, prepend=0), strict=True):
-        sample = reservoir(texts(records.read_rows(path), str(path)), int(wanted), generator)
+        stream = texts(records.read_rows(path), str(path), field)
+        sample = reservoir(stream, int(wanted), generator)
         if len(sample) < wanted:
             raise EmptyCorpus(f"{path}: {len(sample)} documents, {wanted} are needed; lower "
                               "positives_max or name more general text")  # fmt: skip

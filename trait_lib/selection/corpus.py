@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import yaml
 
-from trait_lib import records
+from trait_lib import records, run
 from trait_lib.selection import dsir, passes, score
 from trait_lib.selection.classifier import EmptyCorpus
-from trait_lib.selection.shards import Damaged, Shard, read
+from trait_lib.selection.shards import Damaged, Shard, find, read
 
 SAMPLED_SHARDS = 64
+QUESTION_FIELDS = ("question", "prompt", "problem")
 
 
 def scan(
@@ -96,6 +99,75 @@ def _counted(
     job = score.write_job(folder / "parts", "grams", task, settings, items)
     done = score.run(job, engine, "grams")
     return [(part, items[i]) for part, i in zip(done.parts, done.numbers, strict=True)]
+
+
+def as_lists(namespace: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Parameters that are lists, where the command line gave them as text.
+
+    papermill's `-p` hands over text and its `-y` a list; both then mean the same. A text that is
+    no list is one file.
+    """
+    found = {}
+    for name in names:
+        value = namespace.get(name)
+        if isinstance(value, str):
+            value = yaml.safe_load(value) if value.strip().startswith("[") else [value]
+            found[name] = value if value != [""] else []
+    return found
+
+
+def files(stage: run.Stage, sources: Sequence[str], parameter: str) -> list[Shard]:
+    """The shards of a parameter's files, their content recorded as an input of the stage."""
+    found = find(sources, parameter) if sources else []
+    for name in dict.fromkeys(shard.name for shard in found if shard.kind != "hub"):
+        stage.external(name)
+    for shard in found:
+        if shard.kind == "hub":
+            stage.inputs[shard.label()] = shard.version
+    return found
+
+
+def texts(shards: Sequence[Shard], fields: Mapping[str, str]) -> list[str]:
+    """All non-empty texts of some shards, in memory.
+
+    Raises:
+        Damaged: a shard cannot be read; the message names it.
+        EmptyCorpus: there is no text.
+    """
+    found: list[str] = []
+    for shard in shards:
+        try:
+            for _, table in read(shard, **fields):
+                found += [text for text in table["text"].to_pylist() if text.strip()]
+        except Damaged as error:
+            raise Damaged(f"{shard.label()}: {error}") from None
+    if not found:
+        raise EmptyCorpus(f"{shards[0].label()}: holds no document with text")
+    return found
+
+
+def questions(paths: Sequence[Path], names: Sequence[str] = QUESTION_FIELDS) -> dict[str, str]:
+    """The questions of files of evaluation items: `file/id` -> text.
+
+    Raises:
+        records.BadRow: a row without any of the fields `names`; names file and row.
+    """
+    found = {}
+    for path in paths:
+        for number, row in enumerate(records.read_rows(path), start=1):
+            text = next((row[name] for name in names if isinstance(row.get(name), str)), None)
+            if text is None:
+                raise records.BadRow(f"{path}: row {number} has none of the fields {names}")
+            stem = Path(path).name.split(".")[0]
+            found[f"{stem}/{row.get('id', number)}"] = text
+    return found
+
+
+def save_questions(folder: Path, found: Mapping[str, str]) -> str:
+    """Write questions below `folder`, named by their hash, for workers to load; the path."""
+    path = folder / "parts" / f".questions-{run.hash_value(found)[:16]}.json"
+    records.write_json(path, found)
+    return str(path)
 
 
 def sample(shards: Sequence[Shard], number: int, seed: int, fields: Mapping[str, str]) -> list[str]:

@@ -202,6 +202,19 @@ def noised(log_weights: np.ndarray, generator: np.random.Generator) -> np.ndarra
     return log_weights + generator.gumbel(size=len(log_weights))
 
 
+def by_length(per_length: bool) -> Callable[..., np.ndarray]:
+    """How chunks are ranked: by noised log weight, or by log weight per word without noise.
+
+    The second is no published DSIR; ours as an option, because a sum over grams lets the length
+    decide where documents are not cut into equal chunks.
+    """
+
+    def key(weights: np.ndarray, length: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        return weights / np.maximum(length, 1) if per_length else noised(weights, draw)
+
+    return key
+
+
 def publish(ratio: np.ndarray, folder: str | Path, chunk_words: int) -> dict[str, Any]:
     """Prepare a log ratio for the shard engine: write it below `folder`, named by its hash.
 

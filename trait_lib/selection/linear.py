@@ -148,7 +148,7 @@ def _frozen(model: Linear) -> Linear:
 def save(model: Linear, folder: str | Path) -> Path:
     """Write the model as .npy files, which several processes can map into the same memory."""
     for part in fields(model):
-        path = Path(folder) / f"{part.name}.npy"
+        path = Path(folder) / f".{part.name}.npy"
         with records.atomic_path(path) as temporary, open(temporary, "wb") as handle:
             np.save(handle, getattr(model, part.name))
     return Path(folder)
@@ -156,7 +156,9 @@ def save(model: Linear, folder: str | Path) -> Path:
 
 def load(folder: str | Path) -> Linear:
     """Map the files that `save` wrote."""
-    parts = {p.name: np.load(Path(folder) / f"{p.name}.npy", mmap_mode="r") for p in fields(Linear)}
+    parts = {
+        p.name: np.load(Path(folder) / f".{p.name}.npy", mmap_mode="r") for p in fields(Linear)
+    }
     return _frozen(Linear(**{name: np.asarray(part) for name, part in parts.items()}))
 
 

@@ -9,6 +9,8 @@ texts to numbers.
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -191,6 +193,24 @@ def fit(texts: Sequence[str], grades: np.ndarray) -> Pipeline:
 def regression_scorer(model: Pipeline) -> Scorer:
     """A scorer from a fitted regression; numbers are clipped to 0 to 5."""
     return lambda texts: np.clip(model.predict(_head(texts)), 0.0, 5.0)
+
+
+def publish(model: Pipeline, folder: str | Path) -> dict[str, Any]:
+    """Write a fitted regression below `folder`, named by its hash, for workers to load.
+
+    Returns:
+        What `candidates.add_quality` needs to make the scorer.
+    """
+    data = pickle.dumps(model)
+    path = Path(folder) / f".quality-{hashlib.sha256(data).hexdigest()[:16]}.pickle"
+    with records.atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+    return {"make": f"{__name__}:from_file", "settings": {"path": str(path)}}
+
+
+def from_file(path: str) -> Scorer:
+    """The scorer of a regression that `publish` wrote in this run."""
+    return regression_scorer(pickle.loads(Path(path).read_bytes()))
 
 
 def agreement(predicted: np.ndarray, grades: np.ndarray, threshold: int) -> dict[str, float]:

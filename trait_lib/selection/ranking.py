@@ -98,6 +98,18 @@ def by_columns(
     return stream
 
 
+def by_score(parts: Sequence[Path], name: str, one_each: bool = False) -> Stream:
+    """Rank documents by one column of the first pass."""
+    return by_columns(parts, [name], lambda values, _: values[name], one_each=one_each)
+
+
+def at_random(parts: Sequence[Path], seed: int, one_each: bool = False) -> Stream:
+    """Rank documents by a random number each."""
+    return by_columns(
+        parts, [], lambda values, draw: draw.random(len(values["bytes"])), seed, one_each
+    )
+
+
 def by_dsir(
     parts: Sequence[Path],
     key: Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray],

@@ -88,23 +88,21 @@ def describe(
     name: str,
     kept: np.ndarray,
     found: Candidates,
-    document: np.ndarray,
     labels: Labels | None,
 ) -> dict[str, Any]:
     """One row of the comparison: documents, tokens, mean quality and, with labels, precision.
 
     Args:
         name: of the selection.
-        kept: bool, shape (n,), over documents or chunks.
+        kept: bool, shape (n,), over the candidates (documents or chunks).
         found: what the second pass learned about them.
-        document: int, shape (n,), the pool's row number of each.
         labels: of the pool, or None.
     """
     scored = found.quality[kept]
     row = {"selection": name, "documents": int(kept.sum()), "tokens": int(found.tokens[kept].sum())}
     if len(scored) and np.isfinite(scored).all():
         row["quality"] = float(scored.mean())
-    return row | (against_labels(document[kept], labels) if labels else {})
+    return row | (against_labels(found.document[kept], labels) if labels else {})
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
@@ -143,21 +141,36 @@ def precision_curve(
     return [{"tokens": int(size[i]), "precision": float(inside[i] / (i + 1))} for i in ends]
 
 
-def score_histogram(
-    scores: np.ndarray, groups: np.ndarray | None, bins: int = 50
-) -> list[dict[str, Any]]:
-    """Documents per bin of score and, where known, per group: rows of `left`, `right`, `group`,
-    `documents`.
+def calibration(
+    probability: np.ndarray, truth: np.ndarray, bins: int = 10
+) -> list[dict[str, float]]:
+    """How often documents with about the same probability are in the domain.
+
+    Args:
+        probability: of the domain, shape (n,).
+        truth: bool, shape (n,).
+        bins: of equal width; empty ones are left out.
+
+    Returns:
+        Rows of `predicted` (mean of the bin), `observed` (share that is true), `documents`.
     """
-    edges = np.histogram_bin_edges(scores, bins)
-    groups = np.full(len(scores), "pool") if groups is None else groups
+    place = np.minimum((probability * bins).astype(int), bins - 1)
     return [
-        {"left": float(a), "right": float(b), "group": str(name), "documents": int(count)}
-        for name in np.unique(groups)
-        for a, b, count in zip(
-            edges, edges[1:], np.histogram(scores[groups == name], edges)[0], strict=False
-        )
+        {
+            "predicted": float(probability[here].mean()),
+            "observed": float(truth[here].mean()),
+            "documents": int(here.sum()),
+        }
+        for here in (place == i for i in range(bins))
+        if here.any()
     ]
+
+
+def calibration_error(rows: Sequence[dict[str, float]]) -> float:
+    """Mean distance of predicted and observed, weighed by documents."""
+    weights = [row["documents"] for row in rows]
+    gaps = [abs(row["predicted"] - row["observed"]) for row in rows]
+    return float(np.average(gaps, weights=weights))
 
 
 def around_cut(usable: np.ndarray, kept: np.ndarray, number: int) -> list[tuple[int, bool]]:

@@ -166,13 +166,21 @@ def _finite(column: pa.Array) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
-def forget_others(folder: Path, keep: Sequence[score.Done]) -> int:
-    """Remove parts of earlier runs with other settings; return how many."""
-    kept = {path.name for done in keep for path in (done.job.file, *done.parts)}
-    others = [f for f in Path(folder).glob(".*.parquet") if f.name not in kept]
+def forget_others(folder: Path) -> int:
+    """Remove parts that none of the last jobs in a folder names; return how many.
+
+    They are left by runs with other settings. Called when a stage ends, never before.
+    """
+    jobs = [score.read_job(file) for file in Path(folder).glob(".*.json") if _is_job(file)]
+    kept = {job.part(i).name for job in jobs for i in range(len(job.items))}
+    others = [file for file in Path(folder).glob(".*.parquet") if file.name not in kept]
     for file in others:
         file.unlink()
     return len(others)
+
+
+def _is_job(file: Path) -> bool:
+    return "items" in records.read_json(file)
 
 
 def fingerprint(shards: Sequence[Any]) -> str:
