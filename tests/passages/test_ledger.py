@@ -1,6 +1,7 @@
 """The ledger: what is entered stays, once, and can be handed to others."""
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from trait_lib import records
 from trait_lib.passages import ledger
+from trait_lib.passages.__main__ import main as command_line
 from trait_lib.passages.ledger import Ledger, LedgerError, Reply, Request
 
 REQUEST = Request([{"role": "user", "content": "Wie heißt 六?"}])
@@ -145,3 +147,76 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_alone(tmp_path):
     db.close()
     with pytest.raises(LedgerError, match="this code reads"):
         Ledger(other)
+
+
+def test_a_ledger_of_the_time_before_batches_is_taken_up(tmp_path):
+    path = tmp_path / "old.sqlite"
+    with sqlite3.connect(path) as db:
+        columns = [c for c in ledger.EXPORTED if c != "key"]
+        db.execute(f"CREATE TABLE calls (key TEXT PRIMARY KEY, {', '.join(columns)})")
+        texts = (json.dumps(list(REQUEST.messages)), json.dumps(SETTINGS))
+        db.execute(
+            "INSERT INTO calls (key, model, messages, settings, attempt, state, sends, text, "
+            "finish_reason, prompt_tokens, completion_tokens, cost, at_risk) "
+            "VALUES (?, 'm', ?, ?, 0, 'done', 1, 'sechs', 'stop', 10, 2, 0.1, 0)",
+            (KEY, *texts),
+        )
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    for _ in range(2):  # and stays as it is from then on
+        with Ledger(path) as book:
+            assert book.replies([KEY])[KEY].text == "sechs"
+            assert book.open_batches() == []
+            send(book, request=Request([{"role": "user", "content": "neu"}]))
+
+
+def test_a_request_that_was_entered_and_not_sent_is_as_if_it_had_not_been(book):
+    send(book, worst=0.5)
+    book.apply([ledger.withdrawn(KEY, 0.5, "not sent: the run stopped")])
+    sums = book.totals()
+    assert (sums["sends"], sums["at_risk"], sums["failed"], sums["unknown"]) == (0, 0, 1, 0)
+    send(book)
+    assert book.totals()["sends"] == 1
+
+
+def test_an_export_holds_failed_requests_and_never_replaces_a_reply(book, tmp_path):
+    other = send(book, request=Request([{"role": "user", "content": "other"}]))
+    book.apply([ledger.failed(other, "HTTP 500")])
+    send(book)
+    book.apply([ledger.failed(KEY, "HTTP 500")])
+    assert book.export(tmp_path / "out.jsonl") == 2
+    with Ledger(tmp_path / "theirs.sqlite") as theirs:
+        send(theirs)
+        answer(theirs)
+        assert theirs.load(tmp_path / "out.jsonl") == 1  # the one that is not answered here
+        assert theirs.replies([KEY])[KEY].text == "sechs"
+        assert theirs.failures([other, KEY])[other].error == "HTTP 500"
+        assert list(theirs.failures([other, KEY])) == [other]
+
+
+def test_nothing_comes_in_from_a_file_with_one_bad_row(book, tmp_path):
+    send(book)
+    answer(book)
+    book.export(tmp_path / "out.jsonl")
+    (row,) = records.read_rows(tmp_path / "out.jsonl")
+    records.write_rows(tmp_path / "half.jsonl", [row, row | {"attempt": 7}])
+    with Ledger(tmp_path / "theirs.sqlite") as theirs:
+        with pytest.raises(LedgerError, match="row 2 was changed"):
+            theirs.load(tmp_path / "half.jsonl")
+        assert theirs.totals()["done"] == 0
+
+
+def test_the_command_line_hands_a_ledger_on(book, tmp_path, capsys):
+    send(book)
+    answer(book)
+    book.close()
+    rows, theirs = str(tmp_path / "rows.jsonl.gz"), str(tmp_path / "theirs.sqlite")
+    command_line(["export", str(book.path), rows])
+    command_line(["load", theirs, rows])
+    command_line(["totals", theirs])
+    told = capsys.readouterr().out
+    assert "1 requests taken" in told and re.search(r"^done +1$", told, re.MULTILINE)
+    for wrong in (["export", str(book.path)], ["totals", "nowhere.sqlite"], ["load", theirs, "no"]):
+        with pytest.raises(SystemExit) as stopped:
+            command_line(wrong)
+        assert stopped.value.code == 2
