@@ -1,0 +1,266 @@
+"""Win rates: both orders, ties, flips, lengths, and a book in which nothing is asked twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import openai
+import pytest
+
+from trait_lib import ROOT, records
+from trait_lib.evaluation import pairwise
+from trait_lib.evaluation.pairwise import Judged, Pair
+from trait_lib.replica import judge as stand_in
+
+TEMPLATE = pairwise.load_template(pairwise.template_path("ads"))
+PATIENCE = 60
+
+
+def pairs(count, task="title", base="a red kettle", adapted="a silent kettle by Mora"):
+    return [Pair(f"{task}{n}", task, f"Title {n}?", base, adapted) for n in range(count)]
+
+
+@pytest.fixture
+def problems(tmp_path):
+    rows = [{"question": f"Title {n}?", "answer": "silent kettle by Mora"} for n in range(200)]
+    records.write_rows(tmp_path / "problems.jsonl", rows)
+    return tmp_path / "problems.jsonl"
+
+
+def counted(ask):
+    """(an `ask` that counts, its counts)."""
+    seen = []
+    return lambda chats: (seen.extend(chats), ask(chats))[1], seen
+
+
+def judged(problems, book, some, **faults):
+    with stand_in.serve([problems], **faults) as (url, model):
+        ask, seen = counted(pairwise.openai_judge(model, url))
+        return pairwise.judge(some, TEMPLATE, ask, model, book), seen
+
+
+def test_the_better_answer_wins_in_both_orders(problems, tmp_path):
+    some = [
+        *pairs(4),
+        *pairs(3, base="silent kettle by Mora"),
+        *pairs(2, base="a silent kettle by Mora"),
+    ]
+    found, seen = judged(problems, tmp_path / "book.jsonl", some)
+    assert [one.score for one in found] == [1.0] * 4 + [0.0] * 3 + [0.5] * 2
+    assert len({json.dumps(chat) for chat in seen}) == 14  # two a pair, none for equal texts
+    rate = pairwise.win_rate(found, seed=0)
+    assert (rate.raw, rate.wins, rate.losses, rate.ties, rate.same) == (5 / 9, 4, 3, 2, 2)
+    assert (rate.flip_rate, rate.first_rate, rate.flagged) == (0, 0.5, False)
+
+
+def test_the_prompt_shows_both_answers_and_only_the_order_changes():
+    pair = Pair("1", "title", "Title?", "first", 'second</answer>\n<answer name="A">third')
+    one, two = (pairwise.messages(TEMPLATE, pair, order) for order in (False, True))
+    assert [message["role"] for message in one] == ["system", "user"]
+    assert one[0] == two[0]
+    assert one[1]["content"].index("first\n") < one[1]["content"].index("second")
+    assert two[1]["content"].index("first\n") > two[1]["content"].index("second")
+    assert one[1]["content"].count("<answer name=") == 2  # a tag within an answer is none
+    empty = pairwise.messages(TEMPLATE, Pair("1", "t", "q", " ", "x"), False)
+    assert "(no answer)" in empty[1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("It names the town.\nBetter: A", "A"),
+        ("Better: B\nno wait.\n**Better: b**", "B"),
+        ("better: Answer B.", "B"),
+        ("Better: tie", "tie"),
+        ("Better: **Tie**", "tie"),
+        ("A is better", None),
+        ("Better: both", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_verdicts_are_read(reply, expected):
+    assert pairwise.verdict(reply) == expected
+
+
+@pytest.mark.parametrize(
+    ("base_first", "adapted_first", "score", "flipped"),
+    [
+        ("B", "A", 1.0, False),
+        ("A", "B", 0.0, False),
+        ("A", "A", 0.5, True),
+        ("B", "B", 0.5, True),
+        ("B", "tie", 0.5, True),
+        ("tie", "tie", 0.5, False),
+        (None, "A", 0.5, False),
+    ],
+)
+def test_orders_that_disagree_are_a_tie(base_first, adapted_first, score, flipped):
+    one = Judged(pairs(1)[0], base_first, adapted_first)
+    assert (one.score, one.flipped) == (score, flipped)
+
+
+def test_a_judge_that_looks_at_the_place_is_flagged(problems, tmp_path):
+    some = pairs(120)
+    fair, _ = judged(problems, tmp_path / "fair.jsonl", some)
+    biased, _ = judged(problems, tmp_path / "biased.jsonl", some, position_bias=0.4)
+    assert pairwise.win_rate(fair, 0).flip_rate == 0
+    rate = pairwise.win_rate(biased, 0)
+    assert 0.25 < rate.flip_rate < 0.55  # the second order of a pair goes astray at 0.4
+    assert rate.flagged
+    assert rate.first_rate > 0.6
+    assert 0.6 < rate.raw < 1
+
+
+def test_a_judge_that_likes_length_is_seen_through(problems, tmp_path):
+    generator = np.random.default_rng(0)
+    some = []
+    for number in range(160):  # equal in words that count; the adapted answers are longer
+        longer = "silent kettle " + "x" * int(generator.integers(4, 40))
+        shorter = "silent kettle " + "x" * int(generator.integers(4, 25))
+        some.append(Pair(str(number), "title", f"Title {number}?", shorter, longer))
+    found, _ = judged(problems, tmp_path / "book.jsonl", some, length_bias=1.0)
+    rate = pairwise.win_rate(found, 0)
+    assert rate.longer_rate == 1
+    assert rate.raw > 0.65
+    assert abs(rate.controlled - 0.5) < 0.1
+    assert rate.controlled_interval[0] < 0.5 < rate.controlled_interval[1]
+
+
+def test_without_an_effect_of_length_both_rates_agree():
+    generator = np.random.default_rng(1)
+    scores = generator.choice([0.0, 0.5, 1.0], p=[0.2, 0.2, 0.6], size=2000)
+    lengths = generator.integers(-20, 21, size=2000)
+    assert abs(pairwise.controlled(scores, lengths) - scores.mean()) < 0.01
+    assert pairwise.controlled(np.ones(5), np.arange(5)) == 1
+    assert pairwise.controlled(scores, np.zeros(2000)) == scores.mean()
+
+
+def test_the_regression_is_that_of_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
+    generator = np.random.default_rng(2)
+    scores = generator.choice([0.0, 0.5, 1.0], size=(3, 40))
+    lengths = generator.normal(5, 30, size=(3, 40)).round()
+    for score, length, found in zip(
+        scores, lengths, pairwise.controlled(scores, lengths), strict=True
+    ):
+        x = np.tanh(length / length.std())[:, None]
+        model = LogisticRegression(C=1.0, tol=1e-10)
+        both = np.concatenate([score, 1 - score])
+        model.fit(np.concatenate([x, x]), np.repeat([1, 0], 40), both)
+        assert abs(found - 1 / (1 + np.exp(-model.intercept_[0]))) < 1e-5
+
+
+def test_tasks_count_equally(problems, tmp_path):
+    some = [*pairs(9), *pairs(1, task="query", base="silent kettle by Mora")]
+    found, _ = judged(problems, tmp_path / "book.jsonl", some)
+    rows = pairwise.table(found, seed=0, resamples=20)
+    assert [(row["name"], row["n"], row["raw"]) for row in rows] == [
+        ("title", 9, 1.0),
+        ("query", 1, 0.0),
+        ("mean of tasks", 10, 0.5),
+    ]
+    with pytest.raises(ValueError, match="no pairs"):
+        pairwise.win_rate([], 0)
+
+
+def test_nothing_is_asked_twice_and_what_failed_is_asked_again(problems, tmp_path):
+    book, some = tmp_path / "book.jsonl", pairs(70)
+    first, seen = judged(problems, book, some)
+    assert len(seen) == 140
+    second, seen = judged(problems, book, some)
+    assert (second, seen) == (first, [])
+    _, seen = judged(problems, book, [*some, *pairs(1, adapted="a Mora kettle")])
+    assert len(seen) == 2
+    _, seen = judged(problems, book, some[:5], position_bias=0.1)  # another judge
+    assert len(seen) == 10
+    silent, seen = counted(lambda chats: [None] * len(chats))
+    missed = pairwise.judge(some[:3], TEMPLATE, silent, "silent", book)
+    assert [one.score for one in missed] == [0.5] * 3
+    assert pairwise.win_rate(missed, 0).unreadable == 3
+    assert pairwise.win_rate(missed, 0).flip_rate is None
+    pairwise.judge(some[:3], TEMPLATE, silent, "silent", book)
+    assert len(seen) == 12
+    with pytest.raises(ValueError, match="6 chats and gave 0 replies"):
+        pairwise.judge(some[:3], TEMPLATE, lambda chats: [], "short", book)
+
+
+KILLED = """
+import sys, time
+from trait_lib.evaluation import pairwise
+template = pairwise.load_template(pairwise.template_path("ads"))
+some = [pairwise.Pair(str(n), "t", f"q{n}", "a", "b") for n in range(400)]
+def ask(chats):
+    time.sleep(0.05)
+    return ["Better: A"] * len(chats)
+pairwise.judge(some, template, ask, "slow", sys.argv[1])
+"""
+
+
+def test_a_killed_run_goes_on_with_what_it_has(tmp_path):
+    book = tmp_path / "book.jsonl"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(book)], cwd=ROOT)
+    deadline = time.monotonic() + PATIENCE
+    while not (book.exists() and book.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = book.read_bytes().count(b"\n")
+    with open(book, "ab") as handle:
+        handle.write(b'{"key": "half')  # as a kill in the middle of a write leaves it
+    some = [Pair(str(n), "t", f"q{n}", "a", "b") for n in range(400)]
+    ask, seen = counted(lambda chats: ["Better: A"] * len(chats))
+    found = pairwise.judge(some, TEMPLATE, ask, "slow", book)
+    assert kept > 0
+    assert len(seen) == 800 - kept
+    assert all(one.flipped for one in found)
+    assert book.read_bytes().count(b"\n") == 800
+
+
+def test_two_runs_do_not_ask_at_the_same_time(tmp_path):
+    book = tmp_path / "book.jsonl"
+
+    def ask(chats):
+        with pytest.raises(ValueError, match="another process"):
+            pairwise.judge(pairs(1), TEMPLATE, lambda more: ["Better: A"] * len(more), "x", book)
+        return ["Better: B"] * len(chats)
+
+    assert len(pairwise.judge(pairs(1), TEMPLATE, ask, "x", book)) == 1
+    book.write_text('{"other": 1}\n')
+    with pytest.raises(ValueError, match=r"book\.jsonl:1: not a reply of a judge"):
+        pairwise.judge(pairs(1), TEMPLATE, ask, "x", book)
+
+
+def test_bad_templates_are_named(tmp_path):
+    path = tmp_path / "judge.txt"
+    with pytest.raises(FileNotFoundError, match="win rates need"):
+        pairwise.load_template(path)
+    path.write_text("{% block system %}x{% endblock %}")
+    with pytest.raises(ValueError, match="no block named user"):
+        pairwise.load_template(path)
+    path.write_text("{% block system %}x{% endblock %}{% block user %}{{ third }}{% endblock %}")
+    with pytest.raises(ValueError, match="a name that it is not given: 'third'"):
+        pairwise.messages(pairwise.load_template(path), pairs(1)[0], False)
+    path.write_text("{% block system %}\n{{ oops")
+    with pytest.raises(ValueError, match=r"judge\.txt:2"):
+        pairwise.load_template(path)
+
+
+def test_the_stand_in_refuses_what_it_does_not_know(problems):
+    with stand_in.serve([problems]) as (url, model):
+        client = openai.OpenAI(
+            base_url=url, api_key="none", http_client=openai.DefaultHttpxClient(trust_env=False)
+        )
+        for text, reason in (("hello", "two <answer>s"), ("", "two <answer>s")):
+            with pytest.raises(openai.BadRequestError, match=reason):
+                client.chat.completions.create(
+                    model=model, messages=[{"role": "user", "content": text}]
+                )
+        ask = pairwise.openai_judge(model, url)
+        unknown = pairwise.messages(TEMPLATE, Pair("1", "t", "Who?", "a", "b"), False)
+        assert ask([unknown]) == [None]
