@@ -174,6 +174,7 @@ launch.run(sys.argv[1], json.loads(Path(sys.argv[2]).read_text()), 1)
 """
 
 
+@pytest.mark.slow
 def test_a_training_ends_with_the_notebook_that_started_it(runs, tmp_path, configuration):
     config = configuration(max_epochs=1e6)
     for stage in config["stages"]:

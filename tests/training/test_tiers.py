@@ -70,6 +70,7 @@ def test_the_large_tiers_fit_their_devices(domain, tier):
             preflight.check_memory(kept, ranks, micro, values["device_memory_gib"])
 
 
+@pytest.mark.slow
 def test_the_papers_tier_runs_dry_without_weights_and_network(tmp_path):
     out = tmp_path / "out.ipynb"
     nowhere = "http://127.0.0.1:9"

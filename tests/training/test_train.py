@@ -284,6 +284,38 @@ def test_a_run_with_other_data_is_not_continued(copied, configuration, files, tm
         train.train(folder / "config.json")
 
 
+def test_tensorboard_gets_the_log(runs, tmp_path, configuration, measured, trained_here):
+    # the package is an extra, and this test runs where it is installed
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = trained_here(tmp_path, configuration(tensorboard=True, **measured))
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [e.step for e in events.Scalars("train/loss")] == [line["step"] for line in log]
+    assert events.Scalars("train/loss")[-1].value == pytest.approx(log[-1]["loss"])
+    texts = events.Scalars("train/heldout/general/bits_per_byte")
+    assert [e.step for e in texts] == [0, 3, 4, 6, 8]
+
+
+def test_callbacks_get_each_line_as_numbers(runs, tmp_path, checked, tokenizer):
+    from transformers import TrainerCallback
+
+    given = []
+
+    class Listener(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **rest):
+            given.append((state.global_step, logs))
+
+    laid_out = plan.prepare(checked)
+    launch.engine.prepare_environment(checked, tmp_path)
+    trainer = train.build_trainer(checked, laid_out, tmp_path, load_model(checked, tokenizer), 1)
+    trainer.add_callback(Listener)
+    trainer.train()
+    assert [step for step, _ in given] == list(range(1, 9))
+    assert all(isinstance(value, int | float) for _, logs in given for value in logs.values())
+    assert {"loss", "grad_norm", "loss_by_source/lessons"} <= set(given[0][1])
+
+
 def test_the_model_folder_is_plain_and_has_a_card(plain, tokenizer):
     names = {path.name for path in (plain / "model").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= names

@@ -124,8 +124,8 @@ def require_tensorboard() -> None:
     """
     if not any(importlib.util.find_spec(name) for name in ("tensorboard", "tensorboardX")):
         raise RuntimeError(
-            "tensorboard: true needs a package that is not part of the core: pip install "
-            "tensorboard (or set tensorboard: false; log.jsonl holds the same numbers)"
+            "tensorboard: true needs a package that is not part of the core: `make tensorboard`, "
+            "or pip install tensorboard (or set tensorboard: false; log.jsonl has the numbers too)"
         )
 
 

@@ -45,6 +45,8 @@ def training_arguments(config: Mapping[str, Any], folder: Path, steps: int, worl
     ds = engine.deepspeed_config(config, world)
     on_cpu = os.environ.get("DS_ACCELERATOR") == "cpu"
     zero = config["engine"] == "deepspeed"
+    if config["tensorboard"]:  # Trainer would put it below the checkpoints
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
     return TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         max_steps=steps,
