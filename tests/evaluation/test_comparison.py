@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trait_lib import ROOT, records, run
-from trait_lib.evaluation import charts, comparison, measure, summary
+from trait_lib.evaluation import charts, comparison, measure, pairwise, summary
 from trait_lib.evaluation.generation import Settings
 
 PROBLEMS = [
@@ -80,7 +80,7 @@ def rows():
 
 def test_every_group_of_scores_is_there(rows):
     assert [row["group"] for row in rows] == [
-        *["tasks"] * 2, "mean", "split", "split", "relevance", *["rewriting"] * 5, "text", "text",
+        *["tasks"] * 2, "mean", "split", "split", "relevance", *["rewriting"] * 6, "text", "text",
         "general",
     ]  # fmt: skip
     found = {row["name"]: row for row in rows}
@@ -92,12 +92,34 @@ def test_every_group_of_scores_is_there(rows):
     assert found["rewrites: density"]["adapted"] == pytest.approx(4 / 6)
     assert found["held-out domain text"]["base"] == pytest.approx(70 / 33)
     assert found["general questions"]["n"] == 6
+    assert found["rewrites: coverage"]["adapted"] == 1
+    assert found["sums"]["base_se"] == pytest.approx((1 / 6 * 5 / 6 / 6) ** 0.5, abs=0.02)
+    assert found["sums"]["p"] == 0.25 and found["sums"]["p_holm"] == 0.5
     for row in rows:
         assert row["difference"] == pytest.approx(row["adapted"] - row["base"])
         if row["low"] is not None:
             assert (
                 row["low"] <= row["difference"] + 1e-9 and row["difference"] <= row["high"] + 1e-9
             )
+
+
+def test_win_rates_stand_beside_the_scores():
+    some = [
+        pairwise.Judged(pairwise.Pair(f"{task}{n}", task, "q", "b", "a" * n), *seen)
+        for task in ("title", "description")
+        for n, seen in enumerate([("B", "A")] * 6 + [("A", "B")] * 2 + [("A", "A")] * 2, start=1)
+    ]
+    rows = comparison.table(QUESTIONS, evaluated(1), evaluated(4), [], 0, 200, judged=some)
+    found = [row for row in rows if row["group"] == "win rate"]
+    assert [row["name"] for row in found] == [
+        "title (judge)", "description (judge)", "mean of tasks (judge)",
+        "mean at equal lengths (judge)",
+    ]  # fmt: skip
+    for row in found[:3]:
+        assert row["adapted"] == pytest.approx(0.7) and row["base"] == pytest.approx(0.3)
+        assert row["low"] < row["difference"] < row["high"]
+    assert found[3]["adapted"] != found[2]["adapted"]
+    assert [row["n"] for row in found] == [10, 10, 20, 20]
 
 
 def test_the_headline_and_its_gaps(rows):
@@ -111,7 +133,9 @@ def test_the_headline_and_its_gaps(rows):
 def test_item_changes_add_up():
     for row in comparison.item_changes(evaluated(1), evaluated(4)):
         assert row["wrong_to_right"] == 3 and row["right_to_wrong"] == 0
-        assert sum(v for k, v in row.items() if k not in ("task", "n")) == row["n"] == 6
+        counts = (v for k, v in row.items() if k not in ("task", "n", "p", "p_holm"))
+        assert sum(counts) == row["n"] == 6
+        assert row["p"] == 0.25 and row["p_holm"] == 0.75  # three of three: 2 / 2^3, three tasks
 
 
 def test_domains_without_pairs_keywords_or_general_questions():
@@ -139,7 +163,7 @@ def test_the_summary_is_plain_json_and_fits_a_screen(rows, tmp_path):
     command = [sys.executable, "-m", "trait_lib.evaluation.summary", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert len(lines) < 40 and max(map(len, lines)) <= 110
+    assert len(lines) < 40 and max(map(len, lines)) <= 120
     assert "items: 9 from wrong to right, 0 from right to wrong" in lines
     absent = subprocess.run([*command[:-1], str(tmp_path / "no")], cwd=ROOT, capture_output=True)
     assert absent.returncode == 1 and b"run notebook 04_evaluation first" in absent.stderr
@@ -153,7 +177,7 @@ def test_the_summary_needs_no_torch():
 
 def test_figures_plot_what_their_data_says(rows):
     fig, data = charts.scores(rows, "title", "share")
-    assert len(data) == len(rows) - 2  # distinct-n has no interval
+    assert len(data) == len(rows)
     assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == [row["name"] for row in data]
     fig, data = charts.changes(comparison.item_changes(evaluated(1), evaluated(4)))
     assert [bar.get_width() for bar in fig.axes[0].patches[:3]] == [3, 3, 3]

@@ -1,5 +1,6 @@
 """Scores of rewritten queries: known values, and why density does not stand alone."""
 
+import numpy as np
 import pytest
 
 from trait_lib.evaluation import rewriting
@@ -36,3 +37,43 @@ def test_no_rewrite_and_a_copied_query():
     found = rewriting.items(rows, {"a": None, "b": "red tents"}, set())
     assert list(found["diversity"]) == [0, 0]
     assert list(found["copy rate"]) == [0, 1]
+
+
+def test_coverage_counts_different_keywords():
+    known = rewriting.keyword_set(
+        [{"keyword": k} for k in ("cheap tents", "big tents", "red tents")]
+    )
+    assert rewriting.coverage(["cheap tents"] * 3, known) == pytest.approx(1 / 3)
+    assert rewriting.coverage(["cheap tents", "Big tents.", "no tents"], known) == pytest.approx(
+        2 / 3
+    )
+    assert rewriting.coverage(["big tents", None], known) == 1  # one rewrite can hit one keyword
+    assert rewriting.coverage([None], known) == 0
+    assert rewriting.coverage(["big tents"], set()) == 0
+
+
+def test_several_rewrites_of_one_query():
+    rows = [{"id": "a", "question": "Rewrite the query red tents."}]
+    known = rewriting.keyword_set([{"keyword": "crimson tents"}])
+    found = rewriting.items(rows, {"a": ["crimson tents", "red tents", "blue boats", ""]}, known)
+    assert found["density"] == pytest.approx([1 / 3])
+    assert found["copy rate"] == pytest.approx([1 / 3])
+    wanted = rewriting.diversity("red tents", ["crimson tents", "red tents", "blue boats"])
+    assert found["diversity"] == pytest.approx([wanted])
+
+
+def test_leaving_out_each_query_in_turn():
+    rng = np.random.default_rng(0)
+    some = [" ".join(rng.choice(["red", "big", "old", "tent", "boat"], size=3)) for _ in range(12)]
+    some[3], some[5] = None, [some[5], "red red tent"]
+    known = rewriting.keyword_set([{"keyword": text} for text in some[:3]])
+    for n in (1, 2):
+        slow = [
+            rewriting.distinct(
+                [t for one in some[:k] + some[k + 1 :] for t in rewriting.listed(one)], n
+            )
+            for k in range(len(some))
+        ]
+        assert rewriting.distinct_without(some, n) == pytest.approx(slow)
+    slow = [rewriting.coverage(some[:k] + some[k + 1 :], known) for k in range(len(some))]
+    assert rewriting.coverage_without(some, known) == pytest.approx(slow)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trait_lib import records
-from trait_lib.evaluation import rewriting, statistics
+from trait_lib.evaluation import pairwise, rewriting, statistics
 from trait_lib.evaluation.measure import Questions
 
 GENERAL = "general_questions"
@@ -50,11 +50,23 @@ def table(
     keywords: Sequence[Mapping[str, Any]],
     seed: int,
     resamples: int = statistics.RESAMPLES,
+    judged: Sequence[pairwise.Judged] = (),
 ) -> list[Row]:
-    """All scores as rows: name, group, unit, n, base, adapted, difference, their intervals.
+    """All scores as rows: name, group, unit, n, base, adapted, difference, intervals and errors.
 
     Shares (accuracy, AUC, density, ...) are between 0 and 1. Groups are tasks, mean, split,
-    relevance, rewriting, text and general; a group without data has no rows.
+    relevance, rewriting, win rate, text and general; a group without data has no rows. `p` is of no
+    difference, and `p_holm` the same corrected for the number of rows in the group. Of a win rate
+    the base model's is 1 - the adapted model's.
+
+    Args:
+        questions: what was asked.
+        base: results of the base model.
+        adapted: results of the adapted model.
+        keywords: the advertisers' keywords, rows with `keyword`.
+        seed: of the resampling.
+        resamples: number of resamples.
+        judged: pairs with the verdicts of a judge (`pairwise.judge`).
     """
 
     def accuracy(name: str, group: str, tasks: Sequence[str], only: bool | None = None) -> Row:
@@ -72,14 +84,16 @@ def table(
             rows.append(accuracy(name, "split", tasks, only))
     rows += _relevance(questions, base, adapted, seed, resamples)
     rows += _rewriting(questions, base, adapted, keywords, seed, resamples)
+    rows += _win_rates(judged, seed, resamples)
     rows += _texts(questions, base, adapted, seed, resamples)
     if any(row["task"] == GENERAL for row in questions.problems):
         rows.append(accuracy("general questions", "general", [GENERAL]))
-    return rows
+    return _corrected(rows)
 
 
 def _row(name: str, group: str, unit: str, compared: statistics.Comparison) -> Row:
     low, high = compared.difference_interval
+    errors = (compared.base_se, compared.adapted_se, compared.difference_se)
     return {
         "name": name,
         "group": group,
@@ -94,7 +108,20 @@ def _row(name: str, group: str, unit: str, compared: statistics.Comparison) -> R
         "base_high": compared.base_interval[1],
         "adapted_low": compared.adapted_interval[0],
         "adapted_high": compared.adapted_interval[1],
+        "base_se": errors[0],
+        "adapted_se": errors[1],
+        "difference_se": errors[2],
+        "p": compared.p,
     }
+
+
+def _corrected(rows: list[Row]) -> list[Row]:
+    """The rows with `p_holm`: corrected for the number of rows in their group."""
+    for group in dict.fromkeys(row["group"] for row in rows):
+        own = [row for row in rows if row["group"] == group]
+        for row, p in zip(own, statistics.holm([row["p"] for row in own]), strict=True):
+            row["p_holm"] = p
+    return rows
 
 
 def _verdicts(
@@ -141,7 +168,7 @@ def _rewriting(
     seed: int,
     resamples: int,
 ) -> list[Row]:
-    """Diversity, density and copy rate of the rewritten queries, and distinct-n of all of them."""
+    """Diversity, density and copy rate by query; distinct-n and coverage of all rewrites."""
     problems = [row for row in questions.problems if row["task"] == REWRITING]
     if not problems:
         return []
@@ -156,25 +183,37 @@ def _rewriting(
         if name != "density" or known:
             compared = statistics.compare([(scored[0][name], scored[1][name])], seed, resamples)
             rows.append(_row(f"rewrites: {name}", "rewriting", "share", compared))
+    texts = [list(one.values()) for one in extracted]
     for n in (1, 2):
-        values = [rewriting.distinct([t or "" for t in one.values()], n) for one in extracted]
-        rows.append(_plain(f"rewrites: distinct-{n}", values, len(problems)))
+        values = [rewriting.distinct([t or "" for t in one], n) for one in texts]
+        without = [rewriting.distinct_without(one, n) for one in texts]
+        compared = statistics.compare_jackknife(values, without)
+        rows.append(_row(f"rewrites: distinct-{n}", "rewriting", "share", compared))
+    if known:
+        values = [rewriting.coverage(one, known) for one in texts]
+        without = [rewriting.coverage_without(one, known) for one in texts]
+        compared = statistics.compare_jackknife(values, without)
+        rows.append(_row("rewrites: coverage", "rewriting", "share", compared))
     return rows
 
 
-def _plain(name: str, values: Sequence[float], n: int) -> Row:
-    """A score of the whole set, which has no items to resample and so no interval."""
-    empty = dict.fromkeys(("low", "high", "base_low", "base_high", "adapted_low", "adapted_high"))
-    return {
-        "name": name,
-        "group": "rewriting",
-        "unit": "share",
-        "n": n,
-        "base": values[0],
-        "adapted": values[1],
-        "difference": values[1] - values[0],
-        **empty,
-    }
+def _win_rates(judged: Sequence[pairwise.Judged], seed: int, resamples: int) -> list[Row]:
+    """Win rates by task, and of several tasks their mean, raw and at equal lengths."""
+    tasks = list(dict.fromkeys(one.pair.task for one in judged))
+    groups = {task: [one for one in judged if one.pair.task == task] for task in tasks}
+    rows = []
+    for name, group in groups.items():
+        won = np.array([one.score for one in group])
+        compared = statistics.compare([(1 - won, won)], seed, resamples)
+        rows.append(_row(f"{name} (judge)", "win rate", "win rate", compared))
+    if len(tasks) > 1:
+        won = [np.array([one.score for one in group]) for group in groups.values()]
+        compared = statistics.compare([(1 - one, one) for one in won], seed, resamples)
+        rows.append(_row("mean of tasks (judge)", "win rate", "win rate", compared))
+    if tasks:
+        compared = pairwise.compare_controlled(judged, seed, resamples)
+        rows.append(_row("mean at equal lengths (judge)", "win rate", "win rate", compared))
+    return rows
 
 
 def _texts(
@@ -196,11 +235,18 @@ def _texts(
 
 
 def item_changes(base: Evaluated, adapted: Evaluated) -> list[Row]:
-    """For each task, how many items changed from wrong to right and from right to wrong."""
+    """For each task, how many items changed from wrong to right and from right to wrong.
+
+    `p` is of McNemar's exact test, `p_holm` the same corrected for the number of tasks.
+    """
     rows = []
     for task in dict.fromkeys(row["task"] for row in base.answers.values()):
         first, second = _verdicts(base, adapted, task)
-        rows.append({"task": task, "n": len(first), **statistics.changes(first > 0, second > 0)})
+        turned = statistics.changes(first > 0, second > 0)
+        p = statistics.mcnemar(turned["wrong_to_right"], turned["right_to_wrong"])
+        rows.append({"task": task, "n": len(first), **turned, "p": p})
+    for row, p in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = p
     return rows
 
 

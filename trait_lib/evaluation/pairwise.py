@@ -335,16 +335,8 @@ def win_rate(judged: Sequence[Judged], seed: int, resamples: int = 1000) -> WinR
     """
     if not judged:
         raise ValueError("no pairs to count")
-    tasks = list(dict.fromkeys(one.pair.task for one in judged))
-    groups = [[one for one in judged if one.pair.task == task] for task in tasks]
-    scores = [np.array([one.score for one in group]) for group in groups]
-    lengths = [np.array([_longer_by(one.pair) for one in group]) for group in groups]
-    generator = np.random.default_rng(seed)
-    raw, fitted = np.zeros(resamples), np.zeros(resamples)
-    for score, longer in zip(scores, lengths, strict=True):
-        drawn = generator.integers(len(score), size=(resamples, len(score)))
-        raw += score[drawn].mean(axis=1) / len(tasks)
-        fitted += controlled(score[drawn], longer[drawn]) / len(tasks)
+    scores, lengths = _by_task(judged)
+    raw, fitted = _resampled(scores, lengths, seed, resamples)
     asked = [one for one in judged if one.asked]
     decided = [one for one in judged if one.score != TIE and _longer_by(one.pair)]
     places = [one for pair in asked for one in (pair.base_first, pair.adapted_first)]
@@ -364,6 +356,37 @@ def win_rate(judged: Sequence[Judged], seed: int, resamples: int = 1000) -> WinR
         first_rate=_share(place == "A" for place in named),
         longer_rate=_share((one.score == WIN) == (_longer_by(one.pair) > 0) for one in decided),
     )
+
+
+def _by_task(judged: Sequence[Judged]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """For each task the scores and the differences of length, each of shape (pairs,)."""
+    tasks = list(dict.fromkeys(one.pair.task for one in judged))
+    groups = [[one for one in judged if one.pair.task == task] for task in tasks]
+    scores = [np.array([one.score for one in group]) for group in groups]
+    return scores, [np.array([_longer_by(one.pair) for one in group]) for group in groups]
+
+
+def _resampled(
+    scores: Sequence[np.ndarray], lengths: Sequence[np.ndarray], seed: int, resamples: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The raw and the controlled rate in each resample, tasks counting equally; (resamples,)."""
+    generator = np.random.default_rng(seed)
+    raw, fitted = np.zeros(resamples), np.zeros(resamples)
+    for score, longer in zip(scores, lengths, strict=True):
+        drawn = generator.integers(len(score), size=(resamples, len(score)))
+        raw += score[drawn].mean(axis=1) / len(scores)
+        fitted += controlled(score[drawn], longer[drawn]) / len(scores)
+    return raw, fitted
+
+
+def compare_controlled(
+    judged: Sequence[Judged], seed: int, resamples: int
+) -> statistics.Comparison:
+    """The length-controlled win rate, mean of tasks; the base model has the rest of it."""
+    scores, lengths = _by_task(judged)
+    rate = float(np.mean(list(map(controlled, scores, lengths))))
+    fitted = _resampled(scores, lengths, seed, resamples)[1]
+    return statistics.of_samples((1 - rate, rate), np.stack([1 - fitted, fitted]), len(judged))
 
 
 def _share(flags: Iterator[bool]) -> float | None:

@@ -3,21 +3,25 @@
 The paper names *diversity* and *density* for query rewriting; their definitions were not found.
 Ours: diversity is the mean over queries of the mean distance, 1 - |A & B| / |A | B| over words,
 between any two of the query and its distinct rewrites; density is the share of rewrites that
-stand in the advertisers' keyword set. Density alone rewards one keyword for every query, so
-distinct-n and the copy rate stand beside it.
+stand in the advertisers' keyword set. Density alone rewards one keyword for every query, so three
+numbers stand beside it: distinct-n, the share of runs of n words that are different; coverage,
+the different keywords that are hit over the most that so many rewrites could hit; and the copy
+rate, the share of rewrites that are the query itself.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from trait_lib.contamination import words
 
+Rewrites = str | Sequence[str] | None
 QUERY = re.compile(r"\bquery:?\s+(.+?)\s*[.?]?\s*$", re.IGNORECASE | re.DOTALL)
 
 
@@ -64,23 +68,78 @@ def is_copy(query: str, rewrite: str) -> bool:
     return words(query) == words(rewrite)
 
 
+def listed(rewrites: Rewrites) -> list[str]:
+    """The rewrites of one query as a list; empty ones are none."""
+    some = [rewrites] if isinstance(rewrites, str) else list(rewrites or ())
+    return [one for one in some if one and words(one)]
+
+
+def _mean(flags: Iterable[bool]) -> float:
+    values = [float(flag) for flag in flags]
+    return sum(values) / len(values) if values else 0.0
+
+
+def coverage(rewrites: Sequence[Rewrites], keywords: set[tuple[str, ...]]) -> float:
+    """The different keywords that rewrites hit, over the most that so many could hit.
+
+    `rewrites` has one entry a query. 0 without rewrites or keywords.
+    """
+    texts = [tuple(words(one)) for some in rewrites for one in listed(some)]
+    most = min(len(texts), len(keywords))
+    return len(set(texts) & keywords) / most if most else 0.0
+
+
+def distinct_without(rewrites: Sequence[Rewrites], n: int) -> np.ndarray:
+    """distinct-n without each query's rewrites in turn, shape (queries,), for the jackknife."""
+    runs = [_runs(some, n) for some in rewrites]
+    counts = Counter(run for some in runs for run in some)
+    total, different = sum(counts.values()), len(counts)
+    values = []
+    for some in runs:
+        own = Counter(some)
+        alone = sum(counts[run] == count for run, count in own.items())
+        left = total - len(some)
+        values.append((different - alone) / left if left else 0.0)
+    return np.array(values)
+
+
+def _runs(rewrites: Rewrites, n: int) -> list[tuple[str, ...]]:
+    """All runs of `n` words in the rewrites of one query."""
+    tokens = [words(text) for text in listed(rewrites)]
+    return [tuple(t[i : i + n]) for t in tokens for i in range(len(t) - n + 1)]
+
+
+def coverage_without(rewrites: Sequence[Rewrites], keywords: set[tuple[str, ...]]) -> np.ndarray:
+    """Coverage without each query's rewrites in turn, shape (queries,)."""
+    texts = [[tuple(words(one)) for one in listed(some)] for some in rewrites]
+    counts = Counter(text for some in texts for text in some if text in keywords)
+    total = sum(map(len, texts))
+    values = []
+    for some in texts:
+        own = Counter(text for text in some if text in keywords)
+        alone = sum(counts[text] == count for text, count in own.items())
+        most = min(total - len(some), len(keywords))
+        values.append((len(counts) - alone) / most if most else 0.0)
+    return np.array(values)
+
+
 def items(
     rows: Sequence[Mapping[str, Any]],
-    rewrites: Mapping[str, str | None],
+    rewrites: Mapping[str, Rewrites],
     keywords: set[tuple[str, ...]],
 ) -> dict[str, np.ndarray]:
     """Diversity, density and copy for each problem: arrays of shape (rows,).
 
     Args:
         rows: query-rewriting problems.
-        rewrites: the extracted rewrite of each row's id; None where there is none, which scores 0
-            in everything.
+        rewrites: the extracted rewrite, or rewrites, of each row's id; None where there is none,
+            which scores 0 in everything.
         keywords: see `keyword_set`.
     """
     made = {"diversity": [], "density": [], "copy rate": []}
     for row in rows:
-        query, rewrite = query_of(row), rewrites[row["id"]] or ""
-        made["diversity"].append(diversity(query, [rewrite]) if rewrite else 0.0)
-        made["density"].append(float(is_keyword(rewrite, keywords)) if rewrite else 0.0)
-        made["copy rate"].append(float(is_copy(query, rewrite)))
+        query, some = query_of(row), listed(rewrites[row["id"]])
+        made["diversity"].append(diversity(query, some) if some else 0.0)
+        made["density"].append(_mean(is_keyword(one, keywords) for one in some))
+        made["copy rate"].append(_mean(is_copy(query, one) for one in some))
     return {name: np.array(values) for name, values in made.items()}

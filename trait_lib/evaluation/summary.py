@@ -2,14 +2,16 @@
 
     python -m trait_lib.evaluation.summary RUN_FOLDER
 
-    {"table":    [{"name", "unit", "n", "base", "adapted", "difference", "low", "high"}, ...],
+    {"table":    [{"name", "unit", "n", "base", "base_se", "adapted", "adapted_se",
+                   "difference", "low", "high", "p_holm"}, ...],
      "columns":  the keys of a row, in the order in which they are shown,
      "headline": {"mean_base", "mean_adapted", "ratio", ...} (see `comparison.headline`),
      "changes":  [{"task", "n", "right_both", "wrong_to_right", "right_to_wrong", "wrong_both"}],
      "notes":    [sentence, ...]}
 
-`low` and `high` bound the difference (95 %, paired bootstrap). Paper: reports averages; ours adds
-n and intervals. Nothing here needs a model, and nothing imports torch.
+`low` and `high` bound the difference (95 %, paired bootstrap), `*_se` are standard errors, `p_holm`
+is of no difference, corrected for the number of rows in the group. Paper: reports averages; ours
+adds n, errors and intervals. Nothing here needs a model, and nothing imports torch.
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ from typing import Any
 from trait_lib import records
 from trait_lib.tables import text_table
 
-COLUMNS = ("name", "unit", "n", "base", "adapted", "difference", "low", "high")
+COLUMNS = (
+    *("name", "unit", "n", "base", "base_se", "adapted", "adapted_se"),
+    *("difference", "low", "high", "p_holm"),
+)
 
 
 def build(
