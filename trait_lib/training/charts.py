@@ -66,7 +66,7 @@ def learning_rate(
         for step in range(1, len(rates) + 1)
     ]
     axis.set(xlabel="step", ylabel="learning rate", title="The schedule", ylim=(0, None))
-    axis.legend(loc="lower center")
+    fig.legend(loc="outside lower center", ncols=2)
     _mark(axis, stages)
     return fig, rows
 
@@ -88,9 +88,13 @@ def loss(
 
 
 def heldout(
-    measured: Sequence[Mapping[str, Any]], stages: Sequence[Mapping[str, Any]]
+    measured: Sequence[Mapping[str, Any]], stages: Sequence[Mapping[str, Any]], watched: str
 ) -> tuple[Figure, Rows]:
-    """Bits per byte of each held-out text at every measurement, from the start on."""
+    """Bits per byte of each held-out text at every measurement; larger, how `watched` changes.
+
+    The text `watched` gets a panel of its own, as the change in percent since the start, where
+    above 0 is forgotten: beside texts that are learned its change would be too small to see.
+    """
     rows = [
         {
             "step": line["step"],
@@ -98,18 +102,20 @@ def heldout(
         }
         for line in measured
     ]
-    fig, axis = figures.plt.subplots()
-    for name, marker in zip(measured[0]["heldout"], "osv^Dx*", strict=False):
-        values = [row[name] for row in rows]
-        axis.plot([row["step"] for row in rows], values, marker=marker, markersize=4, label=name)
-    axis.set(
-        xlabel="step",
-        ylabel="bits per byte",
-        title="Held-out text while training",
-        ylim=(0, None),
-    )
-    axis.legend()
-    _mark(axis, stages)
+    steps = [row["step"] for row in rows]
+    fig, (left, right) = figures.plt.subplots(1, 2, figsize=(8.4, 3.6))
+    names = list(measured[0]["heldout"])
+    for name, marker in zip(names, "osv^Dx*", strict=False):
+        left.plot(steps, [row[name] for row in rows], marker=marker, markersize=4, label=name)
+    change = [100 * (row[watched] / rows[0][watched] - 1) for row in rows]
+    colour = figures.COLOURS[names.index(watched)]
+    right.plot(steps, change, marker="v", markersize=4, color=colour)
+    right.axhline(0, color="#777777", linewidth=1)
+    left.set(xlabel="step", ylabel="bits per byte", title="Held-out texts", ylim=(0, None))
+    right.set(xlabel="step", ylabel="change in %", title=f"{watched} text since the start")
+    fig.legend(loc="outside lower center", ncols=len(names))
+    for axis in (left, right):
+        _mark(axis, stages)
     return fig, rows
 
 
