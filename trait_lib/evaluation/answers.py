@@ -91,7 +91,7 @@ def grade(
         raise ValueError(f"unknown kind {kind!r}; it must be one of {', '.join(KINDS)}")
     gold, listed = _as_text(gold), choices.parse(options) if options else {}
     right = choices.letter_of(gold, listed, kind) if listed and not compat else ""
-    if not listed and (kind is None or (kind == "number" and not compat)):
+    if not listed and not (compat and kind):
         kind = _kind_of(gold, kind)
     with _turn:
         started = time.perf_counter()
@@ -113,17 +113,24 @@ def grade(
 def _kind_of(gold: str, announced: str | None) -> str:
     """The kind of a right answer, also where it is announced as a number and is none: `3:30 p.m.`.
 
-    Without a kind, a plain number is a number, one letter from A to E a choice, and words are text.
+    A plain number is a number whatever it is called. Without a kind, one letter from A to E is a
+    choice, and words are text.
     """
+    if announced == "choice":
+        return announced
+    bare = spelled(gold[:LONGEST]).removesuffix("%")
+    if decimals(bare) or (len(gold) > LONGEST and announced is None):
+        return "number"
     if announced is None:
-        bare = spelled(gold[:LONGEST]).removesuffix("%")
-        if decimals(bare) or re.fullmatch(r"-?\d+/\d+", bare) or len(gold) > LONGEST:
+        if re.fullmatch(r"-?\d+/\d+", bare):
             return "number"
         if re.search(r"\d\s*[ap]\.?\s?m\b", bare, re.IGNORECASE):
             return "text"
         if re.fullmatch(r"[A-E]|\(\s*[A-E]\s*\)", bare):
             return "choice"
         return "text" if is_text(bare) and "\\" not in gold else "math"
+    if announced != "number":
+        return announced
     if len(gold) > LONGEST or readable(without_units(spelled(gold))) is not None:
         return "number"
     return "text" if re.search(r"[a-zA-Z]{2}|[ap]\.m", gold) and "_" not in gold else "math"

@@ -14,6 +14,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from trait_lib.evaluation.equivalence import is_label
 from trait_lib.evaluation.expressions import variables
 from trait_lib.evaluation.notation import DELIMITERS, spelled, trimmed
 from trait_lib.evaluation.units import without_units
@@ -336,6 +337,12 @@ def joined_digits(text: str) -> str:
     return INDIAN.sub(lambda m: m[0].replace(",", ""), GROUPED_OTHERWISE.sub(",", text))
 
 
+def names(clean: str) -> bool:
+    """Is the left side of an equation, or the right, a name or a sum: `x`, `f(2)`, `3 + 4`?"""
+    sides = clean.split("=")
+    return len(sides) > 2 or is_label(sides[0]) or is_label(sides[-1])
+
+
 BOUND = re.compile(
     r"\s*(?:[<>]|(?:more|less|fewer|greater|larger|smaller)\s+than\b|over\b|under\b)"
 )
@@ -363,6 +370,8 @@ def _amount(stretch: str, where: str) -> Found:
         return Found(clean, where)
     if solved := re.fullmatch(r"([-\d.,]+)\s*=\s*[a-zA-Z]", clean):
         clean = solved[1]
+    if where == "box" and re.search(r"^[^=]*[a-zA-Z][^=]*=", clean) and not names(clean):
+        return Found(clean, where)  # `-x = 5` and `2x = 5` do not say what x is
     if "=" in clean and not re.search(r"[<>]", clean):
         clean = trimmed(clean.split("=")[-1])
     plain = re.sub(r"\\text\s*\{([^{}]*)\}", r" \1 ", clean)
