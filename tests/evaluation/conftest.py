@@ -73,22 +73,61 @@ def loaded(model_folder):
 
 
 class Completions(BaseHTTPRequestHandler):
+    """What vLLM answers: completions of a text, and log-probabilities of echoed tokens."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.reply(200, {"object": "list", "data": [{"id": "tiny", "object": "model"}]})
+
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        settings = generation.Settings(asked["max_tokens"], tuple(asked["stop"]))
         with self.server.lock:
             self.server.asked.append(asked)
-            [(text, count)] = generation.greedy(*self.server.loaded, [asked["prompt"]], settings)
-        reply = {
-            "id": "1",
-            "object": "text_completion",
-            "created": 0,
-            "model": asked["model"],
-            "choices": [{"index": 0, "text": text, "finish_reason": "stop", "logprobs": None}],
-            "usage": {"prompt_tokens": 1, "completion_tokens": count, "total_tokens": 1 + count},
-        }
-        data = json.dumps(reply).encode()
-        self.send_response(200)
+            self.server.keys.append(self.headers.get("Authorization"))
+            if self.server.failures:
+                status = self.server.failures.pop(0)
+                return self.reply(status, {"error": {"message": "not now", "code": status}})
+            if asked["model"] != "tiny":
+                return self.reply(404, {"error": {"message": "unknown model", "code": 404}})
+            if asked.get("echo"):
+                choice = {"text": "", "logprobs": self.echoed(asked["prompt"])}
+                count = 1
+            else:
+                text, count = self.completed(asked)
+                choice = {"text": text, "logprobs": None}
+        usage = {"prompt_tokens": 1, "completion_tokens": count, "total_tokens": 1 + count}
+        choice |= {"index": 0, "finish_reason": "stop"}
+        reply = {"id": "1", "object": "text_completion", "created": 0, "model": asked["model"]}
+        self.reply(200, {**reply, "choices": [choice], "usage": usage})
+
+    def completed(self, asked):
+        """One prompt, alone, with `generate` of transformers."""
+        model, tokenizer = self.server.loaded
+        ids = tokenizer(asked["prompt"], return_tensors="pt")
+        stops = {"stop_strings": asked["stop"], "tokenizer": tokenizer} if asked["stop"] else {}
+        with torch.no_grad():
+            made = model.generate(
+                **ids, max_new_tokens=asked["max_tokens"], do_sample=False, **stops
+            )
+        new = made[0, ids["input_ids"].shape[1] :].tolist()
+        text = tokenizer.decode(new, skip_special_tokens=True)
+        return generation.cut(text, asked["stop"] or ()), len(new)
+
+    def echoed(self, tokens):
+        if self.server.silent:
+            return None
+        model, tokenizer = self.server.loaded
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([tokens])).logits[0].float()
+        logged = torch.log_softmax(logits, -1)
+        found = [None, *(logged[n, one].item() for n, one in enumerate(tokens[1:]))]
+        found.append(logged[-1].max().item())
+        return {"tokens": tokenizer.convert_ids_to_tokens(tokens), "token_logprobs": found}
+
+    def reply(self, status, value):
+        data = json.dumps(value).encode()
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -101,7 +140,8 @@ class Completions(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(loaded):
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Completions)
-    httpd.loaded, httpd.lock, httpd.asked = loaded, threading.Lock(), []
+    httpd.loaded, httpd.lock = loaded, threading.Lock()
+    httpd.asked, httpd.keys, httpd.failures, httpd.silent = [], [], [], False
     threading.Thread(target=httpd.serve_forever, daemon=True).start()
     httpd.url = f"http://127.0.0.1:{httpd.server_port}/v1"
     yield httpd

@@ -35,7 +35,9 @@ def by_hand(model, tokenizer, prompt, settings):
         text = tokenizer.decode(ids[0, start:])
         if token == tokenizer.eos_token_id or any(stop in text for stop in settings.stop):
             break
-    return generation.cut(text.replace(tokenizer.eos_token, ""), settings.stop)
+    for special in tokenizer.all_special_tokens:
+        text = text.replace(special, "")
+    return generation.cut(text, settings.stop)
 
 
 def test_batches_of_any_size_give_the_answers_of_plain_decoding(tmp_path, model_folder, loaded):
@@ -93,25 +95,16 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path):
     assert not os.path.exists(f"/proc/{worker}")
 
 
-def test_a_server_gives_the_same_answers(tmp_path, model_folder, server):
-    here = generation.generate(PROMPTS, str(model_folder), tmp_path / "here.jsonl", SETTINGS)
-    settings = Settings(max_new_tokens=12, workers=4, base_url=server.url)
-    there = generation.generate(PROMPTS, "tiny", tmp_path / "there.jsonl", settings)
-    assert outputs(here) == outputs(there)
-    assert {asked["model"] for asked in server.asked} == {"tiny"}
-    assert all(asked["temperature"] == 0 for asked in server.asked)
-
-
 KILLED = """
 import os, sys
 from trait_lib.evaluation import generation
-whole = generation._batch
-def dying(prompts, settings):
-    if generation.done >= 2:
+whole = generation._row
+def dying(*row):
+    if generation.done >= 9:
         os.kill(os.getpid(), 9)
     generation.done += 1
-    return whole(prompts, settings)
-generation.done, generation._batch = 0, dying
+    return whole(*row)
+generation.done, generation._row = 0, dying
 question = "Question: How many legs have {} cows?\\nAnswer:"
 prompts = {f"p{n}": question.format(n * 7)[: 20 + n] for n in range(23)}
 settings = generation.Settings(max_new_tokens=12, batch_size=8)
@@ -125,20 +118,33 @@ def test_a_killed_run_repeats_no_finished_row(tmp_path, model_folder, monkeypatc
     child = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     assert child.returncode == -signal.SIGKILL, child.stderr
     before = file.read_bytes()
-    assert before.count(b"\n") == 16
+    assert before.count(b"\n") == 9
     file.write_bytes(before + b'{"id": "p0", "outp')  # and a line that was cut off
 
     asked = []
-    whole = generation._batch
+    whole = generation._decoded
     monkeypatch.setattr(
-        generation, "_batch", lambda prompts, s: asked.extend(prompts) or whole(prompts, s)
+        generation,
+        "_decoded",
+        lambda prompts, *more: asked.extend(prompts) or whole(prompts, *more),
     )
     rows = generation.generate(PROMPTS, str(model_folder), file, SETTINGS)
     kept = {json.loads(line)["id"] for line in before.splitlines()}
-    assert len(asked) == 7 and not kept & set(asked)
+    assert len(asked) == 14 and not kept & set(asked)
     assert file.read_bytes().startswith(before)
     fresh = generation.generate(PROMPTS, str(model_folder), tmp_path / "fresh.jsonl", SETTINGS)
     assert outputs(rows) == outputs(fresh)
+
+
+def test_each_task_has_its_own_stops_and_length(tmp_path, model_folder, loaded):
+    tasks = {name: "short" if n % 2 else "long" for n, name in enumerate(PROMPTS)}
+    settings = Settings(12, (), task_tokens={"short": 3}, task_stops={"long": ("e",)})
+    rows = generation.generate(
+        PROMPTS, str(model_folder), tmp_path / "x.jsonl", settings, tasks=tasks
+    )
+    for name, text in PROMPTS.items():
+        way = Settings(3, ()) if tasks[name] == "short" else Settings(12, ("e",))
+        assert rows[name]["output"] == by_hand(*loaded, text, way)
 
 
 def test_rows_of_another_prompt_model_or_setting_are_not_reused():
@@ -161,16 +167,18 @@ def test_a_finished_file_is_answered_without_loading_a_model(tmp_path, model_fol
     assert time.monotonic() - started < 5
 
 
-def test_batches_hold_prompts_of_similar_length_longest_first():
-    made = generation.batches({"a": 5, "b": 9, "c": 7, "d": 1, "e": 9}, 2)
-    assert made == [["b", "e"], ["c", "a"], ["d"]]
+def test_parts_hold_prompts_that_begin_alike():
+    made = generation.parts({"a": "xy", "b": "pq", "c": "xz", "d": "pr", "e": "k"}, 2)
+    assert made == [["e", "b"], ["d", "a"], ["c"]]
 
 
 def test_a_prompt_without_room_for_an_answer_is_an_error(tmp_path, model_folder):
     prompts = {"long": "One warb is 7 saln. " * 60}
     with pytest.raises(ValueError, match=r"exceed the model's 256 positions; lower shots"):
-        generation.generate(prompts, str(model_folder), tmp_path / "x.jsonl", SETTINGS)
-    assert not os.path.getsize(tmp_path / "x.jsonl")
+        generation.generate({**PROMPTS, **prompts}, str(model_folder), tmp_path / "x", SETTINGS)
+    assert not os.path.getsize(tmp_path / "x")
+    with pytest.raises(ValueError, match="an empty prompt cannot be continued"):
+        generation.generate({"none": ""}, str(model_folder), tmp_path / "x", SETTINGS)
 
 
 def test_a_model_that_is_not_there(tmp_path):

@@ -1,27 +1,64 @@
-"""Few-shot prompts: worked examples of the same task from the training problems, then the question.
+"""Few-shot prompts: worked examples of the same task, then the question.
 
 Paper: tasks are tested few-shot, and in the fine-tuned setting without examples; its prompts are
-not stated. Ours: the examples are drawn by seed from training problems and never from the test
-set, anew for each question, so that no score rests on one lucky prompt; a file of one's own
-examples can take their place.
+not stated. Ours: examples that stand in the task's file, written by us, or else examples drawn by
+seed from the task's training (or development) problems; never from the test set, nor a near copy
+of one of its questions. A task has one set of examples, as in the harness of the paper's sister
+papers; `examples_for="question"` draws anew for each question.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trait_lib import contamination
+
 Row = Mapping[str, Any]
 SEPARATOR = "\n\n"
+PROMPT = "Question: {question}\nAnswer:"
+EXAMPLES_FOR = ("task", "question")
+CLASH = 0.05  # an example that this share of the questions cannot have stands behind the others
+NEAR = 0.85  # of all words of two questions in both: a near copy
 
 
-def block(row: Row, answered: bool = True) -> str:
-    """One problem as text: `Question: ...`, then `Answer: ...`, with or without its solution."""
-    if answered:
-        return f"Question: {row['question']}\nAnswer: {row['solution']}"
-    return f"Question: {row['question']}\nAnswer:"
+@dataclass(frozen=True)
+class Form:
+    """How a task is asked; see `trait_lib.corpora.tasks` for what a task file may say.
+
+    `prompt`: the text before the answer, a template of {question}. `examples`: rows with
+    question, solution and answer, written for the task; without them they are drawn.
+    """
+
+    shots: int = 2
+    prompt: str = PROMPT
+    stop: tuple[str, ...] = ("\n\n", "Question:")
+    max_new_tokens: int = 48
+    metric: str = "accuracy"
+    examples: tuple[Row, ...] = ()
+
+
+def form_of(settings: Mapping[str, Any], **given: Any) -> Form:
+    """The form in a task file's settings; `given` replaces what it says."""
+    named = {name: settings[name] for name in Form.__dataclass_fields__ if name in settings}
+    made = {**named, **given}
+    for name in ("stop", "examples"):
+        if name in made:
+            made[name] = tuple(made[name])
+    return Form(**made)
+
+
+# --- the text of a problem --------------------------------------------------------------------
+
+
+def block(row: Row, answered: bool = True, template: str = PROMPT) -> str:
+    """One problem as text: the question in its frame, with or without its solution."""
+    asked_for = template.format(question=row["question"])
+    return f"{asked_for} {row['solution']}" if answered else asked_for
 
 
 def pair_block(row: Row) -> str:
@@ -47,45 +84,127 @@ def by_task(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return tasks
 
 
-def choose(candidates: Sequence[Row], row: Row, shots: int, seed: int) -> list[Row]:
-    """Draw `shots` examples for one question: the same ones for the same seed, id and candidates.
+def prompt(row: Row, examples: Sequence[Row], template: str = PROMPT) -> str:
+    """The whole prompt of a problem: the examples, then the question with an open answer."""
+    blocks = [block(one, template=template) for one in examples]
+    return SEPARATOR.join([*blocks, block(row, answered=False, template=template)])
 
-    An example about the same entity would state the facts that the question asks for, and one
-    with the same question would state its answer; both are passed over.
+
+def fixed_prompt(row: Row, examples: str, template: str = PROMPT) -> str:
+    """The prompt of a problem after examples that are given as text."""
+    return SEPARATOR.join([examples.strip(), block(row, answered=False, template=template)])
+
+
+# --- which examples ---------------------------------------------------------------------------
+
+
+def words_of(text: str) -> set[str]:
+    """The different words of a text."""
+    return set(contamination.words(text))
+
+
+def alike(first: set[str], second: set[str]) -> bool:
+    """Are nearly all words of two questions in both?"""
+    return len(first & second) >= NEAR * len(first | second)
+
+
+def near(first: str, second: str) -> bool:
+    """Do two questions consist of nearly the same words?"""
+    return alike(words_of(first), words_of(second))
+
+
+def fits(example: Row, row: Row) -> bool:
+    """May an example stand before a question?
+
+    One about the same entity would state the facts that the question asks for, and one with
+    nearly the same question would state its answer.
+    """
+    return (
+        not facts_of(example) & facts_of(row)
+        and example.get("id") != row["id"]
+        and not near(asked(example), asked(row))
+    )
+
+
+class Examples:
+    """The candidates of one task, in the order in which its questions take them.
+
+    Ordered by seed; candidates about what many of the questions ask come last, so that nearly
+    all questions get the same examples. A candidate whose text holds a test question, or shares
+    13 words in a row with one, is never taken (see `trait_lib.contamination`).
+    """
+
+    def __init__(self, candidates: Sequence[Row], rows: Sequence[Row], seed: int) -> None:
+        shuffled = random.Random(f"{seed}|{rows[0]['task']}").sample(candidates, len(candidates))
+        counts = Counter(fact for row in rows for fact in facts_of(row))
+        self.ordered = sorted(
+            shuffled, key=lambda one: self._clashes(one, counts) > CLASH * len(rows)
+        )
+        self.index = contamination.build_index({row["id"]: asked(row) for row in rows})
+        self.clean: dict[int, bool] = {}
+
+    @staticmethod
+    def _clashes(example: Row, counts: Counter[str]) -> int:
+        return sum(counts[fact] for fact in facts_of(example))
+
+    def is_clean(self, example: Row) -> bool:
+        """Does no test question stand in the example?"""
+        if id(example) not in self.clean:
+            text = f"{asked(example)}\n{example.get('solution', '')}"
+            self.clean[id(example)] = not contamination.hits(text, self.index)
+        return self.clean[id(example)]
+
+    def take(self, row: Row, shots: int, label: int | None = None, draw: str = "") -> list[Row]:
+        """The first `shots` examples that fit a question, of one label if that is given.
+
+        With `draw` they are drawn anew by this seed.
+
+        Raises:
+            ValueError: too few fit.
+        """
+        ordered = self.ordered
+        if draw:
+            ordered = random.Random(draw).sample(ordered, len(ordered))
+        taken: list[Row] = []
+        for one in ordered:
+            if len(taken) == shots:
+                break
+            if label in (None, one.get("label")) and fits(one, row) and self.is_clean(one):
+                taken.append(one)
+        if len(taken) < shots:
+            raise ValueError(
+                f"task {row['task']!r} has {len(taken)} training problems that can be examples of "
+                f"{row['id']!r}, and {shots} are needed; lower the shots, add training problems, "
+                "or write `examples` into the task's file"
+            )
+        return taken
+
+
+def check_own(task: str, examples: Sequence[Row], rows: Sequence[Row]) -> None:
+    """Refuse examples of a task's file that stand in its test set.
 
     Raises:
-        ValueError: too few examples are left.
+        ValueError: one is a test question, or nearly one.
     """
-    about = facts_of(row)
-    fitting = [
-        one
-        for one in candidates
-        if not facts_of(one) & about and asked(one) != asked(row) and one["id"] != row["id"]
-    ]
-    if len(fitting) < shots:
-        raise ValueError(
-            f"task {row['task']!r} has {len(fitting)} training problems that can be examples of "
-            f"{row['id']!r}, and {shots} are needed; lower the shots or add training problems"
-        )
-    return random.Random(f"{seed}|{row['id']}").sample(fitting, shots)
-
-
-def prompt(row: Row, examples: Sequence[Row]) -> str:
-    """The whole prompt of a problem: the examples, then the question with an open answer."""
-    return SEPARATOR.join([*map(block, examples), block(row, answered=False)])
-
-
-def fixed_prompt(row: Row, examples: str) -> str:
-    """The prompt of a problem after examples that are given as text."""
-    return SEPARATOR.join([examples.strip(), block(row, answered=False)])
+    index = contamination.build_index({row["id"]: row["question"] for row in rows})
+    known = {row["id"]: words_of(row["question"]) for row in rows}
+    for number, one in enumerate(examples, start=1):
+        found = contamination.hits(f"{one['question']}\n{one['solution']}", index)
+        own = words_of(one["question"])
+        found |= {name for name, words in known.items() if alike(own, words)}
+        if found:
+            raise ValueError(
+                f"task {task!r}: example {number} is, or nearly is, the test question "
+                f"{min(found)!r}; write another one into the task's file"
+            )
 
 
 def prompts(
     rows: Iterable[Row],
     train: Iterable[Row],
-    shots: int,
+    forms: Mapping[str, Form],
     seed: int,
-    shots_by_task: Mapping[str, int] | None = None,
+    examples_for: str = "task",
     examples_folder: str | Path = "",
 ) -> dict[str, str]:
     """The prompt of every row, by its id.
@@ -93,56 +212,71 @@ def prompts(
     Args:
         rows: test problems.
         train: training problems; those of the same task are its examples.
-        shots: examples in a prompt, unless `shots_by_task` gives the task's own number.
+        forms: the form of each task; a task without one has `Form()`.
         seed: decides which examples.
-        examples_folder: holds `<task>.txt` files with examples that replace the drawn ones.
+        examples_for: `task`, or `question` to draw anew for each of them.
+        examples_folder: holds `<task>.txt` files with examples as text, that replace all others.
 
     Raises:
-        ValueError: a task has too few training problems.
+        ValueError: a task has too few training problems, or an example is a test question.
     """
+    if examples_for not in EXAMPLES_FOR:
+        raise ValueError(f"examples_for must be one of {', '.join(EXAMPLES_FOR)}")
     candidates = by_task(train)
-    made = {}
-    for row in rows:
-        file = Path(examples_folder) / f"{row['task']}.txt" if examples_folder else None
-        if file and file.exists():
-            made[row["id"]] = fixed_prompt(row, file.read_text(encoding="utf-8"))
+    made: dict[str, str] = {}
+    for task, group in by_task(rows).items():
+        form = forms.get(task, Form())
+        file = Path(examples_folder) / f"{task}.txt"
+        if examples_folder and file.exists():
+            text = file.read_text(encoding="utf-8")
+            made |= {row["id"]: fixed_prompt(row, text, form.prompt) for row in group}
             continue
-        count = (shots_by_task or {}).get(row["task"], shots)
-        made[row["id"]] = prompt(row, choose(candidates.get(row["task"], []), row, count, seed))
+        own = form.examples[: form.shots]
+        if own:
+            check_own(task, own, group)
+        examples = Examples(candidates.get(task, []), group, seed)
+        for row in group:
+            draw = f"{seed}|{row['id']}" if examples_for == "question" else ""
+            made[row["id"]] = prompt(
+                row, own or examples.take(row, form.shots, draw=draw), form.prompt
+            )
     return made
 
 
 def pair_prompts(
-    rows: Iterable[Row], train: Iterable[Row], shots: int, seed: int
+    rows: Iterable[Row], train: Iterable[Row], forms: Mapping[str, Form], seed: int
 ) -> dict[str, str]:
-    """The prompt of every relevance row, by its id: examples of both labels in turn, then its own.
+    """The prompt of every relevance row, by its id: examples of both labels, then its own.
 
     Raises:
         ValueError: a task has too few training pairs of one label.
     """
     candidates = by_task(train)
     made = {}
-    for row in rows:
-        pairs = candidates.get(row["task"], [])
-        drawn = [
-            choose([p for p in pairs if p["label"] == label], row, count, seed)
-            for label, count in ((1, (shots + 1) // 2), (0, shots // 2))
-        ]
-        examples = [*drawn[0], *drawn[1]]
-        random.Random(f"{seed}|{row['id']}|order").shuffle(examples)
-        made[row["id"]] = SEPARATOR.join([*map(pair_block, examples), row["prompt"]])
+    for task, group in by_task(rows).items():
+        shots = forms.get(task, Form()).shots
+        examples = Examples(candidates.get(task, []), group, seed)
+        order = random.Random(f"{seed}|{task}|order").sample(range(shots), shots)
+        for row in group:
+            drawn = [
+                *examples.take(row, (shots + 1) // 2, label=1),
+                *examples.take(row, shots // 2, label=0),
+            ]
+            blocks = [pair_block(drawn[place]) for place in order]
+            made[row["id"]] = SEPARATOR.join([*blocks, row["prompt"]])
     return made
 
 
-def reserve(rows: Sequence[Row], count: int, seed: int) -> tuple[list[Row], list[Row]]:
-    """Part a set that has no training problems: `count` of each task as examples, the rest to ask.
+def reserve(rows: Sequence[Row], counts: Mapping[str, int], seed: int) -> tuple[list[Row], ...]:
+    """Part a set that has no training problems: some of each task as examples, the rest to ask.
 
-    The reserved rows are asked of no model, so no example is ever a test question.
+    The reserved rows are asked of no model, so no example is ever a test question. `counts`
+    says how many by task; a task that is not in it keeps all its rows.
     """
     examples, rest = [], []
     for task, group in by_task(rows).items():
         shuffled = random.Random(f"{seed}|{task}").sample(list(group), len(group))
-        taken = {row["id"] for row in shuffled[: min(count, max(len(group) - 1, 0))]}
+        taken = {row["id"] for row in shuffled[: min(counts.get(task, 0), max(len(group) - 1, 0))]}
         examples += [row for row in group if row["id"] in taken]
         rest += [row for row in group if row["id"] not in taken]
     return examples, rest

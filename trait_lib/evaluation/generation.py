@@ -1,9 +1,8 @@
-"""Greedy generation for many prompts: batched, resumable, by a model here or by a server.
+"""Greedy generation for many prompts: resumable row by row, by a model here or by a server.
 
-A batch holds prompts of similar length, padded on the left; each finished batch is appended to a
-file of rows, and a run that was killed goes on after the last whole row. Paper: vLLM 0.4.2 for
-inference, settings not stated; ours: greedy, as its sister papers' harness decodes. A vLLM server
-is used by giving its address as `base_url`.
+Each finished row is appended to a file, and a run that was killed goes on after the last whole
+row. Paper: vLLM 0.4.2 for inference, settings not stated; ours: greedy, as its sister papers'
+harness decodes. A vLLM server is used by giving its address as `base_url`.
 """
 
 from __future__ import annotations
@@ -15,23 +14,26 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 STOPS = ("\n\n", "Question:")
+PART = 4  # batches that a worker process takes at a time
+SAFE = 5.0  # seconds after which rows must be on the disk and not only with the system
 
 
 @dataclass(frozen=True)
 class Settings:
     """How outputs are generated.
 
-    `stop`: strings that end an output, and are not part of it. `workers`: processes on a CPU, or
-    requests at a time to a server. `base_url`: an OpenAI-compatible server, whose key is taken
-    from the environment variable OPENAI_API_KEY; empty for a model on this machine.
+    `stop`: strings that end an output, and are not part of it. `task_stops` and `task_tokens`:
+    stop strings and lengths of single tasks. `workers`: processes on a CPU, or requests at a time
+    to a server. `base_url`: an OpenAI-compatible server, whose key is taken from the environment
+    variable OPENAI_API_KEY; empty for a model on this machine.
     """
 
     max_new_tokens: int = 48
@@ -40,10 +42,17 @@ class Settings:
     workers: int = 1
     precision: str = "fp32"
     base_url: str = ""
+    task_stops: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    task_tokens: Mapping[str, int] = field(default_factory=dict)
 
 
 def generate(
-    prompts: Mapping[str, str], model: str, file: str | Path, settings: Settings, identity: str = ""
+    prompts: Mapping[str, str],
+    model: str,
+    file: str | Path,
+    settings: Settings,
+    identity: str = "",
+    tasks: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Answer every prompt greedily; returns {id: {"id", "output", "tokens", "seconds", "key"}}.
 
@@ -53,8 +62,17 @@ def generate(
         file: JSON lines; rows found in it whose key agrees are not generated again.
         settings: see `Settings`.
         identity: the model's hash; part of the key, so that another model's rows are not reused.
+        tasks: the task of each id, for stop strings and lengths of single tasks.
+
+    Raises:
+        ValueError: a prompt leaves no room for an answer in the model's context.
+        server.ServerError: the server cannot be used; the message says what to do.
     """
-    keys = {name: key_of(text, identity or model, settings) for name, text in prompts.items()}
+    ways = {name: way_of((tasks or {}).get(name, ""), settings) for name in prompts}
+    keys = {
+        name: key_of(text, identity or model, settings, ways[name])
+        for name, text in prompts.items()
+    }
     done = {
         row["id"]: row for row in finished(file) if row["key"] == keys.get(row["id"], "no such row")
     }
@@ -63,24 +81,47 @@ def generate(
         made = _served if settings.base_url else _local
         with (
             open(file, "a", encoding="utf-8") as out,
-            tqdm(total=len(prompts), initial=len(done), unit="row", disable=None) as bar,
+            tqdm(
+                total=len(prompts), initial=len(done), unit="row", desc="answers", disable=None
+            ) as bar,
         ):
-            for rows in made(waiting, model, settings):
-                for row in rows:
-                    row["key"] = keys[row["id"]]
-                    done[row["id"]] = row
-                    out.write(json.dumps(row, ensure_ascii=False) + "\n")
-                out.flush()
-                os.fsync(out.fileno())
-                bar.update(len(rows))
+            synced = time.monotonic()
+            for way in dict.fromkeys(ways.values()):
+                asked = {name: text for name, text in waiting.items() if ways[name] == way}
+                for rows in made(asked, model, settings, way):
+                    for row in rows:
+                        row["key"] = keys[row["id"]]
+                        done[row["id"]] = row
+                        out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                    out.flush()  # from here on a killed process loses nothing
+                    if time.monotonic() - synced > SAFE:
+                        os.fsync(out.fileno())
+                        synced = time.monotonic()
+                    bar.update(len(rows))
+            os.fsync(out.fileno())
     return {name: done[name] for name in prompts}
 
 
-def key_of(prompt: str, identity: str, settings: Settings) -> str:
+Way = tuple[tuple[str, ...], int]  # stop strings, and new tokens at most
+
+
+def way_of(task: str, settings: Settings) -> Way:
+    """How the answers of a task end."""
+    stop = settings.task_stops.get(task, settings.stop)
+    return tuple(stop), settings.task_tokens.get(task, settings.max_new_tokens)
+
+
+def key_of(prompt: str, identity: str, settings: Settings, way: Way | None = None) -> str:
     """A short hash of all that decides an output; batch size and workers do not."""
-    deciding = {k: v for k, v in asdict(settings).items() if k not in ("batch_size", "workers")}
+    way = way or way_of("", settings)
+    deciding = {"way": way, "precision": settings.precision, "base_url": settings.base_url}
     text = json.dumps([prompt, identity, deciding], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def deciding(settings: Settings) -> dict[str, Any]:
+    """The settings without those that change no output."""
+    return {k: v for k, v in asdict(settings).items() if k not in ("batch_size", "workers")}
 
 
 def finished(file: str | Path) -> list[dict[str, Any]]:
@@ -102,33 +143,41 @@ def cut(text: str, stop: Sequence[str]) -> str:
     return text[: min(places)] if places else text
 
 
-def batches(lengths: Mapping[str, int], size: int) -> list[list[str]]:
-    """Ids in batches of similar length, longest first: what needs the most memory fails first."""
-    ordered = sorted(lengths, key=lambda name: (-lengths[name], name))
+def parts(prompts: Mapping[str, str], size: int) -> list[list[str]]:
+    """Ids in parts of at most `size`, prompts that begin alike together."""
+    ordered = sorted(prompts, key=lambda name: (prompts[name], name))
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def _row(name: str, output: str, tokens: int, seconds: float) -> dict[str, Any]:
+    return {"id": name, "output": output, "tokens": tokens, "seconds": round(seconds, 4)}
 
 
 # --- a model on this machine ------------------------------------------------------------------
 
 
 def _local(
-    prompts: Mapping[str, str], model: str, settings: Settings
+    prompts: Mapping[str, str], model: str, settings: Settings, way: Way
 ) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows of each batch; several processes where that was asked for."""
-    plan = [
-        {name: prompts[name] for name in batch}
-        for batch in batches({k: len(v) for k, v in prompts.items()}, settings.batch_size)
-    ]
+    """Yield rows as they end; several processes where that was asked for."""
+    plan = parts(prompts, PART * settings.batch_size)
     workers = min(settings.workers, len(plan))
     if workers <= 1:
         _load(str(model), settings.precision)
-        yield from (_batch(part, settings) for part in plan)
+        yield from ([row] for row in _decoded(prompts, way, settings.batch_size))
         return
     spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     arguments = (str(model), settings.precision)
     with ProcessPoolExecutor(workers, spawn, _begin, arguments) as pool:
-        for future in as_completed([pool.submit(_batch, part, settings) for part in plan]):
-            yield future.result()
+        futures = [
+            pool.submit(_part, {name: prompts[name] for name in part}, way, settings.batch_size)
+            for part in plan
+        ]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 _loaded: dict[str, Any] = {}
@@ -153,7 +202,6 @@ def _load(model: str, precision: str) -> None:
         from trait_lib.evaluation import models
 
         _loaded["model"], _loaded["tokenizer"] = models.load(model, precision)
-        _loaded["pieces"] = {}
         _loaded["name"] = (model, precision)
 
 
@@ -162,106 +210,35 @@ def unload() -> None:
     _loaded.clear()
 
 
-def _batch(prompts: Mapping[str, str], settings: Settings) -> list[dict[str, Any]]:
-    """Generate one batch with the model of this process."""
-    started = time.perf_counter()
-    outputs = greedy(_loaded["model"], _loaded["tokenizer"], list(prompts.values()), settings)
-    seconds = round((time.perf_counter() - started) / len(prompts), 4)
-    return [
-        {"id": name, "output": text, "tokens": count, "seconds": seconds}
-        for name, (text, count) in zip(prompts, outputs, strict=True)
-    ]
+def _part(prompts: Mapping[str, str], way: Way, batch_size: int) -> list[dict[str, Any]]:
+    """The rows of one worker's part."""
+    return list(_decoded(prompts, way, batch_size))
 
 
-def greedy(
-    model: Any, tokenizer: Any, prompts: Sequence[str], settings: Settings
-) -> list[tuple[str, int]]:
-    """(output, number of new tokens) of each prompt of one batch, with `generate` of transformers.
+def _decoded(prompts: Mapping[str, str], way: Way, batch_size: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of prompts, decoded by the model of this process, as they end."""
+    from trait_lib.evaluation import decoding
 
-    Raises:
-        ValueError: a prompt leaves no room for an answer in the model's context.
-    """
-    import torch
-
-    encoded = tokenizer(list(prompts), return_tensors="pt", padding=True)  # (B, T), left-padded
-    ids, mask = encoded["input_ids"].to(model.device), encoded["attention_mask"].to(model.device)
-    limit = getattr(model.config, "max_position_embeddings", None)
-    if limit and ids.shape[1] + settings.max_new_tokens > limit:
-        raise ValueError(
-            f"a prompt of {ids.shape[1]} tokens and {settings.max_new_tokens} new ones exceed the "
-            f"model's {limit} positions; lower shots or max_new_tokens"
-        )
-    with torch.inference_mode():
-        produced = model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            max_new_tokens=settings.max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            stopping_criteria=[_stopper(tokenizer, settings.stop, ids.shape[1])],
-        )  # (B, T + new)
-    return [_text(tokenizer, row, settings.stop) for row in produced[:, ids.shape[1] :].tolist()]
-
-
-def _text(tokenizer: Any, tokens: list[int], stop: Sequence[str]) -> tuple[str, int]:
-    """The output up to its end token or stop string, and the number of tokens generated."""
-    ends = (tokenizer.eos_token_id, tokenizer.pad_token_id)  # a stopped row is filled with the pad
-    end = next((n for n, token in enumerate(tokens) if token in ends), len(tokens))
-    return cut(tokenizer.decode(tokens[:end]), stop), end
-
-
-def _stopper(tokenizer: Any, stop: Sequence[str], prompt_length: int) -> Any:
-    """A stopping criterion: a row is done when a stop string ends its output.
-
-    The tail of each row is kept as text, so that only the newest token is decoded; stop strings
-    are looked for across token borders.
-    """
-    import torch
-
-    tails: dict[int, str] = {}
-    pieces = _loaded.setdefault("pieces", {})
-    longest = max((len(one) for one in stop), default=0)
-
-    def stopped(input_ids: Any, scores: Any, **_: Any) -> Any:
-        newest = input_ids[:, -1].tolist()
-        done = []
-        for row, token in enumerate(newest):
-            if token not in pieces:
-                pieces[token] = tokenizer.decode([token])
-            tails[row] = (tails.get(row, "") + pieces[token])[-(longest + len(pieces[token])) :]
-            done.append(any(one in tails[row] for one in stop))
-        return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
-
-    return stopped
+    names, (stop, most) = list(prompts), way
+    for number, text, tokens, seconds in decoding.greedy(
+        _loaded["model"], _loaded["tokenizer"], list(prompts.values()), stop, most, batch_size
+    ):
+        yield _row(names[number], cut(text, stop), tokens, seconds)
 
 
 # --- a server ---------------------------------------------------------------------------------
 
 
 def _served(
-    prompts: Mapping[str, str], model: str, settings: Settings
+    prompts: Mapping[str, str], model: str, settings: Settings, way: Way
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield one row a request from `/v1/completions` of an OpenAI-compatible server."""
-    from openai import OpenAI
+    from trait_lib.evaluation import server
 
-    client = OpenAI(base_url=settings.base_url, api_key=os.environ.get("OPENAI_API_KEY", "none"))
-
-    def ask(name: str) -> list[dict[str, Any]]:
-        started = time.perf_counter()
-        reply = client.completions.create(
-            model=model,
-            prompt=prompts[name],
-            max_tokens=settings.max_new_tokens,
-            temperature=0,
-            stop=list(settings.stop) or None,
-        )
+    stop, most = way
+    remote = server.Remote(settings.base_url, model, settings.workers)
+    texts = list(prompts.items())
+    asked = [{"prompt": text, "max_tokens": most, "stop": list(stop) or None} for _, text in texts]
+    for number, reply, seconds in server.completions(remote, asked):
         count = reply.usage.completion_tokens if reply.usage else 0
-        text = cut(reply.choices[0].text, settings.stop)
-        seconds = round(time.perf_counter() - started, 4)
-        return [{"id": name, "output": text, "tokens": count, "seconds": seconds}]
-
-    with client, ThreadPoolExecutor(max(1, settings.workers)) as pool:
-        for future in as_completed([pool.submit(ask, name) for name in prompts]):
-            yield future.result()
+        yield [_row(texts[number][0], cut(reply.choices[0].text, stop), count, seconds)]

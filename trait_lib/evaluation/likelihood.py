@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from trait_lib.evaluation import server
+
 Encoded = tuple[list[int], int]
 
 
@@ -24,7 +26,7 @@ def continuations(
     """log p(continuation | context) in nats for each (context, continuation): shape (pairs,).
 
     An empty context becomes the tokenizer's end mark, as at the beginning of a document. A pair
-    that occurs more than once is scored once.
+    that occurs more than once is scored once. `model` is a model here, or a `server.Remote`.
     """
     different = list(dict.fromkeys(pairs))
     encoded = [_join(tokenizer, context, text) for context, text in different]
@@ -96,7 +98,11 @@ def _scored(
     """Yield (index, log-probabilities of the tokens after the context), in batches of like length.
 
     The last token is predicted and never read, so two labels of one token share a single reading.
+    `model` is a model, or a `server.Remote`.
     """
+    if isinstance(model, server.Remote):
+        yield from server.logged(model, encoded)
+        return
     readings: dict[tuple[int, ...], list[int]] = {}
     for index, (tokens, _) in enumerate(encoded):
         readings.setdefault(tuple(tokens[:-1]), []).append(index)

@@ -6,16 +6,18 @@ so the base model is evaluated once for all arms and seeds of training that shar
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from trait_lib import ROOT, records, run
-from trait_lib.evaluation import answers, generation
+from trait_lib.evaluation import answers, generation, server
 from trait_lib.evaluation.fewshot import by_task
 
 Row = Mapping[str, Any]
@@ -26,7 +28,7 @@ class Questions:
     """What is asked of every model, with the prompts ready.
 
     `prompts` holds the prompt of every problem (test and general) by id; `pair_prompts` that of
-    every relevance row; `texts` the held-out texts by name.
+    every relevance row; `texts` the held-out texts by name; `general` names the general tasks.
     """
 
     problems: Sequence[Row]
@@ -34,6 +36,15 @@ class Questions:
     pairs: Sequence[Row]
     pair_prompts: Mapping[str, str]
     texts: Mapping[str, Sequence[str]]
+    general: tuple[str, ...] = ("general_questions",)
+
+    def without(self, ids: Collection[str]) -> Questions:
+        """The same without some problems and pairs."""
+        return replace(
+            self,
+            problems=[row for row in self.problems if row["id"] not in ids],
+            pairs=[row for row in self.pairs if row["id"] not in ids],
+        )
 
 
 @dataclass(frozen=True)
@@ -81,29 +92,31 @@ def evaluate(
     """Ask one model everything; returns the cached folder with `answers.jsonl`, `scores.npz`.
 
     Args:
-        model: a folder or Hub id, whose weights give the log-likelihoods.
+        model: a folder or Hub id; with `base_url` only its tokenizer is read here.
         identity: the hash of the folder, or the Hub revision; part of the cache's key.
         questions: see `Questions`.
-        settings: of the generation; with `base_url` a server generates.
+        settings: of the generation; with `base_url` a server generates and scores.
         scoring: of the log-likelihoods.
         served_model: the server's name of the model; without it `model`.
     """
-    made_by = replace(settings, batch_size=0, workers=0)  # neither changes an output
     key = {
         "model": identity,
         "questions": run.hash_value(asdict(questions)),
-        "generation": asdict(made_by),
+        "generation": generation.deciding(settings),
         "scoring": asdict(replace(scoring, batch_size=0)),
         "code": code_hash(),
     }
+    name = served_model or model if settings.base_url else model
+    tasks = {row["id"]: row["task"] for row in questions.problems}
 
     def build(folder: Path) -> None:
-        name = served_model or model if settings.base_url else model
-        outputs = generation.generate(
-            questions.prompts, name, folder / "outputs.jsonl", settings, identity
-        )
+        file = folder / "outputs.jsonl"
+        outputs = generation.generate(questions.prompts, name, file, settings, identity, tasks)
         records.write_rows(folder / "answers.jsonl", graded(questions, outputs))
-        scores = likelihoods(model, questions, scoring, settings.precision)
+        reader = (model, settings.precision)
+        if settings.base_url:
+            reader = (server.Remote(settings.base_url, name, settings.workers), model)
+        scores = likelihoods(Reader(*reader, folder / "likelihoods.jsonl"), questions, scoring)
         np.savez(folder / "scores.npz", **scores)
         generation.unload()
 
@@ -112,8 +125,8 @@ def evaluate(
 
 # the modules that decide an answer, a verdict or a likelihood; the others only add them up
 DECIDING = (
-    "answers equivalence expressions extraction generation likelihood measure models notation "
-    "symbolic units values words"
+    "answers choices decoding equivalence expressions extraction generation likelihood measure "
+    "models notation server symbolic units values words"
 ).split()
 
 
@@ -128,11 +141,13 @@ def graded(questions: Questions, outputs: Mapping[str, Mapping[str, Any]]) -> li
     rows = []
     for problem in questions.problems:
         output = outputs[problem["id"]]
+        given = {"options": problem["options"]} if problem.get("options") else {}
         verdict = answers.grade(
             problem["answer"],
             output["output"],
             problem.get("kind"),
             problem.get("alternatives") or (),
+            **given,
         )
         rows.append(
             {
@@ -140,6 +155,7 @@ def graded(questions: Questions, outputs: Mapping[str, Mapping[str, Any]]) -> li
                 "task": problem["task"],
                 "documents_only": bool(problem.get("documents_only")),
                 "question": problem["question"],
+                **given,
                 "gold": problem["answer"],
                 "output": output["output"],
                 "extracted": verdict.extracted,
@@ -153,17 +169,75 @@ def graded(questions: Questions, outputs: Mapping[str, Mapping[str, Any]]) -> li
     return rows
 
 
-def likelihoods(
-    model: str, questions: Questions, scoring: Scoring, precision: str
-) -> dict[str, np.ndarray]:
-    """Relevance scores, shape (pairs,), and bits and bytes of each held-out text, (documents,)."""
-    from trait_lib.evaluation import likelihood, models
+class Reader:
+    """Log-likelihoods by one model, each written to a file as soon as it is known.
 
-    loaded, tokenizer = models.load(model, precision)
+    `model` is a folder or Hub id, with a precision; or a server, with the tokenizer's folder or
+    id. Nothing is loaded before it is needed; values in the file are not asked for again.
+    """
+
+    def __init__(self, model: str | server.Remote, second: str, file: Path) -> None:
+        self.model, self.second, self.file = model, second, file
+        self.known = {row["key"]: row["values"] for row in generation.finished(file)}
+        self.loaded: tuple[Any, Any] | None = None
+
+    def load(self) -> tuple[Any, Any]:
+        """(model or server, tokenizer), loaded once."""
+        from trait_lib.evaluation import models
+
+        if self.loaded is None:
+            if isinstance(self.model, server.Remote):
+                self.loaded = (self.model, models.tokenizer(self.second))
+            else:
+                self.loaded = models.load(self.model, self.second)
+        return self.loaded
+
+    def values(self, asked: Sequence[Any], compute: Any, desc: str, part: int = 256) -> np.ndarray:
+        """`compute(model, tokenizer, some of asked)` of all, (asked, ...), a part at a time.
+
+        Parts do not depend on what is known already, so that a run that was interrupted sums in
+        the same order as one that was not.
+        """
+        keys = [run.hash_value([desc, one])[:16] for one in asked]
+        different = list(dict(zip(keys, asked, strict=True)).items())
+        with tqdm(total=len(different), unit="text", desc=desc, disable=None) as bar:
+            for start in range(0, len(different), part):
+                some = different[start : start + part]
+                if any(key not in self.known for key, _ in some):
+                    self._add(some, compute(*self.load(), [one for _, one in some]))
+                bar.update(len(some))
+        return np.array([self.known[key] for key in keys], float)
+
+    def _add(self, some: Sequence[tuple[str, Any]], found: np.ndarray) -> None:
+        new = {
+            key: values
+            for (key, _), values in zip(some, found.tolist(), strict=True)
+            if key not in self.known
+        }
+        self.known |= new
+        lines = [json.dumps({"key": key, "values": values}) + "\n" for key, values in new.items()]
+        with open(self.file, "a", encoding="utf-8") as out:
+            out.write("".join(lines))
+
+
+def likelihoods(reader: Reader, questions: Questions, scoring: Scoring) -> dict[str, np.ndarray]:
+    """Relevance scores, shape (pairs,), and bits and bytes of each held-out text, (documents,)."""
+    from trait_lib.evaluation import likelihood
+
     made: dict[str, np.ndarray] = {}
 
     def logged(pairs: list[tuple[str, str]]) -> np.ndarray:
-        return likelihood.continuations(loaded, tokenizer, pairs, scoring.batch_size)
+        return reader.values(
+            pairs,
+            lambda model, tokenizer, some: likelihood.continuations(
+                model, tokenizer, some, scoring.batch_size
+            ),
+            "continuations",
+        )
+
+    def costs(model: Any, tokenizer: Any, texts: Sequence[str]) -> np.ndarray:
+        cost = likelihood.text_cost(model, tokenizer, texts, scoring.window)
+        return np.stack([cost.bits, cost.sizes], axis=1)  # (documents, 2)
 
     if questions.pairs and scoring.relevance_score in ("label", "both"):
         made["label"] = label_score(logged, questions)
@@ -171,8 +245,8 @@ def likelihoods(
         made["likelihood"] = likelihood_score(logged, questions, scoring)
     for name, texts in questions.texts.items():
         if texts:
-            cost = likelihood.text_cost(loaded, tokenizer, texts, scoring.window)
-            made[f"{name}_bits"], made[f"{name}_bytes"] = cost.bits, cost.sizes
+            found = reader.values(texts, costs, f"texts of {scoring.window} tokens", part=64)
+            made[f"{name}_bits"], made[f"{name}_bytes"] = found[:, 0], found[:, 1]
     return made
 
 
@@ -183,11 +257,11 @@ def label_score(logged: Any, questions: Questions) -> np.ndarray:
     """
     asked = [
         (questions.pair_prompts[row["id"]], row[side])
-        for side in ("positive", "negative")
         for row in questions.pairs
+        for side in ("positive", "negative")  # beside each other: labels may share a reading
     ]
-    sides = np.split(logged(asked), 2)
-    return sides[0] - sides[1]
+    sides = logged(asked).reshape(-1, 2)
+    return sides[:, 0] - sides[:, 1]
 
 
 def likelihood_score(logged: Any, questions: Questions, scoring: Scoring) -> np.ndarray:

@@ -1,0 +1,178 @@
+"""Everything that is asked of one model: killed, repeated, by either route, on real files."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trait_lib import ROOT, records
+from trait_lib.corpora import load_problems, load_task
+from trait_lib.evaluation import answers, comparison, fewshot, generation, measure
+
+SCRIPT = """
+import json, os, sys
+from trait_lib.evaluation import comparison, decoding, generation, likelihood, measure, models
+
+count, kill_after = 0, 0
+
+def counting(original):
+    def call(*a, **k):
+        global count
+        count += 1
+        if count == kill_after:
+            os.kill(os.getpid(), 9)
+        return original(*a, **k)
+    return call
+
+generation._row = counting(generation._row)
+measure.Reader._add = counting(measure.Reader._add)
+measure.Reader.values.__defaults__ = (4,)
+problems = [
+    {"id": f"q{n}", "task": "legs", "question": f"How many legs have {n} cows?", "answer": "4"}
+    for n in range(11)
+]
+prompts = {row["id"]: f"Question: {row['question']}\\nAnswer:" for row in problems}
+pairs = [
+    {"id": f"r{n}", "task": "pairs", "query": f"hen {n}", "document": "A hen", "label": n % 2,
+     "positive": " good", "negative": " bad", "topic": str(n)}
+    for n in range(9)
+]
+pair_prompts = {row["id"]: f"Is {row['query']} like {row['document']}? It is" for row in pairs}
+texts = {"domain": [f"One warb is {n} saln." for n in range(6)]}
+questions = measure.Questions(problems, prompts, pairs, pair_prompts, texts)
+settings = generation.Settings(6, batch_size=3)
+for step in sys.argv[2:]:  # one process imports, and forks a child for each run
+    where, kill_after = step.split("=")[0], int(step.split("=")[1])
+    child = os.fork()
+    if not child:
+        os.environ["TRAIT_RUNS"] = where
+        measure.evaluate(sys.argv[1], "tiny", questions, settings, measure.Scoring(window=16))
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    folder = next(p for p in __import__("pathlib").Path(where).glob("cache/evaluation-*"))
+    counts = [
+        len((folder / name).read_text().splitlines()) if (folder / name).exists() else 0
+        for name in ("outputs.jsonl", "likelihoods.jsonl")
+    ]
+    print(json.dumps([os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, *counts]), flush=True)
+"""
+
+
+def test_killed_twice_nothing_is_repeated_and_the_scores_are_the_same(tmp_path, model_folder):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    # killed at the 5th answer; then, of the 7 that are left and the parts of likelihoods, at 10
+    steps = [f"{whole}=0", f"{killed}=5", f"{killed}=10", f"{killed}=0"]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(model_folder), *steps],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    all_read = found[0][2]
+    assert found == [[0, 11, all_read], [9, 4, 0], [9, 11, 8], [0, 11, all_read]]
+    [file] = killed.glob("cache/*/likelihoods.jsonl")
+    keys = [json.loads(line)["key"] for line in file.read_text().splitlines()]
+    assert len(keys) == len(set(keys)) == all_read
+
+    first, second = (
+        comparison.load(next((folder / "cache").glob("evaluation-*[0-9a-f]")))
+        for folder in (whole, killed)
+    )
+    assert set(first.scores) == {"label", "likelihood", "domain_bits", "domain_bytes"}
+    for name, values in first.scores.items():
+        assert np.array_equal(values, second.scores[name])
+    for one, other in zip(first.answers.values(), second.answers.values(), strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    kept = {"prompt", "output", "extracted", "gold", "correct", "reason", "seconds"}
+    assert kept <= set(next(iter(first.answers.values())))
+
+
+def test_with_a_server_nothing_but_the_tokenizer_is_read_here(
+    tmp_path, model_folder, server, runs, monkeypatch
+):
+    problems = [{"id": "q", "task": "legs", "question": "A cow?", "answer": "4"}]
+    questions = measure.Questions(
+        problems, {"q": "Question: A cow?\nAnswer:"}, [], {}, {"domain": ["One warb is 7."]}
+    )
+    settings = generation.Settings(5)
+    here = measure.evaluate(str(model_folder), "tiny", questions, settings, measure.Scoring())
+    monkeypatch.setattr("trait_lib.evaluation.models.load", None)
+    remote = generation.Settings(5, base_url=server.url)
+    there = measure.evaluate(
+        str(model_folder), "tiny", questions, remote, measure.Scoring(), "tiny"
+    )
+    one, other = comparison.load(here), comparison.load(there)
+    assert one.answers["q"]["output"] == other.answers["q"]["output"]
+    assert one.scores["domain_bits"] == pytest.approx(other.scores["domain_bits"], rel=1e-5)
+
+
+def test_questions_without_some():
+    problems = [{"id": "a"}, {"id": "b"}]
+    some = measure.Questions(problems, {}, [{"id": "c"}], {}, {}).without({"a", "c"})
+    assert some.problems == [{"id": "b"}] and not some.pairs
+
+
+SHARED = Path(os.environ.get("TRAIT_SHARED_DATA", ROOT / ".." / "shared" / "data"))
+NINE = "gsm8k math svamp asdiv mawps tabmwp mathqa mmlu_stem sat".split()
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the folder of real data is not here")
+def test_all_nine_benchmarks_are_asked_and_their_right_answers_are_right(tmp_path, model_folder):
+    prompts, problems, forms = {}, [], {}
+    for name in NINE:
+        rows = list(load_problems([name], "test", domain="math", data_dir=SHARED))
+        train = list(load_problems([name], "train", domain="math", data_dir=SHARED))
+        train = train or list(load_problems([name], "dev", domain="math", data_dir=SHARED))
+        forms[name] = fewshot.form_of(load_task(name, "math").settings)
+        made = fewshot.prompts(rows, train[:200], forms, seed=0)
+        assert len(made) == len(rows)
+        form = forms[name]
+        for row in rows[:: len(rows) // 20]:
+            assert made[row["id"]].count(form.prompt.split("{")[0]) == form.shots + 1
+        prompts |= made
+        problems += rows
+    assert len(problems) == 16649
+    graded = [problem for name in NINE for problem in _some(problems, name)]
+    wrong = [row["id"] for row in graded if not _right(row)]
+    assert wrong == []
+
+    asked = {row["id"]: prompts[row["id"]][-400:] for row in graded[::40]}
+    rows = generation.generate(
+        {name: text[-80:] for name, text in asked.items()},
+        str(model_folder),
+        tmp_path / "x.jsonl",
+        generation.Settings(4),
+    )
+    assert len(rows) == len(asked)
+
+
+def _some(problems, name, count=60):
+    rows = [row for row in problems if row["task"] == name]
+    return rows[:: max(1, len(rows) // count)]
+
+
+def _right(row):
+    text = f" So it is. The answer is {row['answer']}."
+    return answers.grade(
+        row["answer"],
+        text,
+        row["kind"],
+        **({"options": row["options"]} if "options" in row else {}),
+    ).correct
+
+
+def test_no_near_copy_of_a_test_question_is_among_our_examples(tmp_path):
+    if not SHARED.is_dir():
+        pytest.skip("the folder of real data is not here")
+    for name in NINE:
+        examples = load_task(name, "math").settings.get("examples", [])
+        rows = list(load_problems([name], "test", domain="math", data_dir=SHARED))
+        fewshot.check_own(name, examples, rows)
+        records.write_rows(tmp_path / f"{name}.jsonl", rows[:1])
