@@ -233,8 +233,9 @@ def scorer(
 ) -> Callable[[pa.Array], dict[str, Any]]:
     """Columns for the shard engine, from the file of a log ratio (.npy).
 
-    `dsir`: the log weight of the document's best chunk, null where it has none; `dsir_chunks` and
-    `dsir_words`: log weight and length of every chunk. Without chunks a document is its own.
+    `dsir`: the log weight of the document's best chunk, `dsir_per_word`: the mean over the words
+    of all its chunks, both null where it has none; `dsir_chunks` and `dsir_words`: log weight and
+    length of every chunk. Without chunks a document is its own.
     """
     table = np.load(ratio)
     hasher = hasher or Hasher(len(table))
@@ -248,6 +249,10 @@ def scorer(
             name: pa.LargeListArray.from_arrays(pa.array(places), pa.array(values))
             for name, values in (("dsir_chunks", weights), ("dsir_words", lengths))
         }
-        return {"dsir": pa.array(best, mask=~np.isfinite(best)), **lists}
+        total = np.bincount(owner, weights, len(texts))
+        words = np.bincount(owner, lengths, len(texts))
+        none = ~np.isfinite(best)
+        mean = pa.array(total / np.maximum(words, 1), mask=none)
+        return {"dsir": pa.array(best, mask=none), "dsir_per_word": mean, **lists}
 
     return columns

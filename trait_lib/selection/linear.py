@@ -34,6 +34,10 @@ ROWS = 65536  # rows of the input matrix that are multiplied at a time
 FORMS = {"words": kernels.WORDS, "raw": kernels.RAW, "plain": -1}
 
 
+class _Short(Exception):
+    """The file ends before the model does."""
+
+
 class NotLinear(ValueError):
     """A model that this module cannot score with; the message says why."""
 
@@ -72,7 +76,7 @@ def read_model(path: str | Path, positive: str = lines.IN_DOMAIN) -> Linear:
     with data:
         try:
             return _read(data, str(path), positive)
-        except (struct.error, IndexError) as error:
+        except (struct.error, IndexError, _Short) as error:
             raise NotLinear(f"{path}: ends too early for a fastText model ({error})") from None
 
 
@@ -94,6 +98,8 @@ def _read(data: mmap.mmap, path: str, positive: str) -> Linear:
     words, labels = [], []
     for _ in range(size):
         end = data.find(b"\0", at)
+        if end < 0:
+            raise _Short("in its dictionary")
         _, is_label = ENTRY_END.unpack_from(data, end + 1)
         (labels if is_label else words).append(data[at:end])
         at = end + 1 + ENTRY_END.size
@@ -107,6 +113,8 @@ def _read(data: mmap.mmap, path: str, positive: str) -> Linear:
         raise NotLinear(f"{path}: its matrix does not fit its dictionary")
     inputs = at + 17
     outputs = inputs + 4 * rows * dim
+    if len(data) < outputs + 17 + 8 * dim:
+        raise _Short("in its matrices")
     if data[outputs]:
         raise NotLinear(f"{path}: compressed by fastText's quantize; use the .bin model")
     output = np.frombuffer(data, "<f4", 2 * dim, outputs + 17).reshape(2, dim).astype(float)
@@ -223,8 +231,12 @@ def _score(
     )  # fmt: skip
 
 
-def publish(path: str | Path, folder: str | Path, form: str) -> dict[str, Any]:
+def publish(
+    path: str | Path, folder: str | Path, form: str, column: str = "log_odds"
+) -> dict[str, Any]:
     """Prepare a model for the shard engine: write its numbers below `folder`, named by their hash.
+
+    `column` is the name that its scores will have.
 
     Returns:
         What `passes.score_task` needs to make the method `scorer`.
@@ -236,10 +248,13 @@ def publish(path: str | Path, folder: str | Path, form: str) -> dict[str, Any]:
     parts = [hashlib.sha256(getattr(model, f.name)).hexdigest() for f in fields(model)]
     place = Path(folder) / f".classifier-{hash_value(parts)[:16]}"
     save(model, place)
-    return {"make": f"{__name__}:scorer", "settings": {"folder": str(place), "form": form}}
+    settings = {"folder": str(place), "form": form, "column": column}
+    return {"make": f"{__name__}:scorer", "settings": settings}
 
 
-def scorer(folder: str, form: str) -> Callable[[pa.Array], dict[str, Any]]:
-    """A column `log_odds` for the shard engine, from a model that `save` wrote."""
+def scorer(
+    folder: str, form: str, column: str = "log_odds"
+) -> Callable[[pa.Array], dict[str, Any]]:
+    """A column of log-odds for the shard engine, from a model that `save` wrote."""
     model = load(folder)
-    return lambda texts: {"log_odds": log_odds(model, texts, form)}
+    return lambda texts: {column: log_odds(model, texts, form)}
