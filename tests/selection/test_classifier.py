@@ -127,19 +127,20 @@ def test_a_reservoir_takes_each_item_with_the_same_chance():
 
 
 def test_what_negative_shares_leave_goes_to_the_general_text():
-    assert classifier.negative_sources([], [], "g") == {"g": 1}
-    assert classifier.negative_sources(["a", "b"], [0.25, 0.25], "g") == {
+    assert classifier.negative_sources([], [], ["g"]) == {"g": 1}
+    assert classifier.negative_sources(["a", "b"], [0.25, 0.25], ["g"]) == {
         "a": 0.25,
         "b": 0.25,
         "g": 0.5,
     }
-    assert classifier.negative_sources(["a"], [1.0], "g") == {"a": 1.0}
+    assert classifier.negative_sources(["a"], [1.0], ["g"]) == {"a": 1.0}
+    assert classifier.negative_sources([], [], ["g", "h"]) == {"g": 0.5, "h": 0.5}
 
 
 @pytest.mark.parametrize("shares", [[0.5], [0.8, 0.4], [0.5, 0.0]])
 def test_impossible_negative_shares_are_refused(shares):
     with pytest.raises(ValueError, match="negative_shares"):
-        classifier.negative_sources(["a", "b"], shares, "g")
+        classifier.negative_sources(["a", "b"], shares, ["g"])
 
 
 def test_a_corpus_without_text_is_an_error_that_names_the_file(tmp_path):

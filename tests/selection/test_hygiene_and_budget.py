@@ -1,12 +1,16 @@
+import json
+
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
-from trait_lib import contamination
+from trait_lib import records
 from trait_lib.contamination import words
-from trait_lib.selection import budget, hygiene
-from trait_lib.selection.pool import Examined
+from trait_lib.selection import budget, hygiene, tokens
+from trait_lib.selection.candidates import Candidates
 
 LESSON = (
     "A square has four equal sides. Its area is the side times the side. A field of nine metres "
@@ -21,12 +25,14 @@ OTHER = "The river runs past the old mill, where the miller's daughter feeds her
 
 def examined(texts, tokens=None, quality=None):
     split = [words(text) for text in texts]
-    return Examined(
+    return Candidates(
+        document=np.arange(len(texts)),
+        chunk=np.zeros(len(texts), dtype=int),
         tokens=np.array(tokens or [10] * len(texts)),
         quality=np.array(quality or [5.0] * len(texts)),
         reason=np.full(len(texts), "", dtype=object),
         digests=np.array([hygiene.digest(w) for w in split], dtype=np.uint64),
-        minhashes=dict(enumerate(hygiene.signatures(split, 3))),
+        minhashes=hygiene.signatures(split, 3),
     )
 
 
@@ -49,7 +55,7 @@ def test_the_worse_ranked_copy_goes():
 
 def test_without_a_similarity_only_exact_copies_go():
     found = examined([LESSON, MOVED, LESSON])
-    marked = hygiene.mark_duplicates([0, 1, 2], found.reason, found.digests, {}, 0.0)
+    marked = hygiene.mark_duplicates([0, 1, 2], found.reason, found.digests, None, 0.0)
     assert marked.tolist() == ["", "", "duplicate"]
 
 
@@ -62,7 +68,7 @@ def test_a_refused_document_does_not_drive_out_its_copy():
 
 def test_similarity_below_the_threshold_is_no_near_duplicate():
     found = examined([LESSON, MOVED])
-    similarity = found.minhashes[0].jaccard(found.minhashes[1])
+    similarity = float((found.minhashes[0] == found.minhashes[1]).mean())
     for threshold, expected in ((similarity, "near duplicate"), (similarity + 0.01, "")):
         marked = hygiene.mark_duplicates(
             [0, 1], found.reason, found.digests, found.minhashes, threshold
@@ -70,18 +76,72 @@ def test_similarity_below_the_threshold_is_no_near_duplicate():
         assert marked[1] == expected
 
 
-def test_short_and_contaminated_documents_are_refused():
-    index = contamination.build_index({"q": "How far does a train go in seven hours?"})
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory):
+    path = tmp_path_factory.mktemp("q") / "questions.json"
+    long = "If a farmer has three fields of nine metres, how many square metres are in all of them?"
+    records.write_json(path, {"short": "How far does a train go in seven hours?", "long": long})
+    return path
+
+
+def inspect(path, texts, **changes):
+    given = {"tokenizer": "", "questions": str(path), "min_words": 5, "shingle_words": 2}
+    return hygiene.Inspector(**(given | changes))(pa.array(texts, pa.large_string()))
+
+
+def test_short_and_contaminated_documents_are_refused(questions):
     asked = "Here: how far does a train go, in seven hours? Far."
+    texts = [asked, LESSON, "Only four words here.", " \n\t ", ""]
+    found = inspect(questions, texts)["reason"].to_pylist()
+    assert found == ["contaminated", "", "too short", "too short", "too short"]
+    # no word at all is too short, whatever is allowed
+    assert inspect(questions, ["", "a"], min_words=0)["reason"].to_pylist() == ["too short", ""]
 
-    def why(text):
-        return hygiene.refusal(words(text), index, text, 5)
 
-    assert why(asked) == "contaminated"
-    assert why(LESSON) == ""
-    assert why("Only four words here.") == "too short"
-    assert why(" \n\t ") == "too short"
-    assert hygiene.refusal([], index, "", 0) == "too short"  # no word at all, whatever is allowed
+def test_the_report_says_which_question_and_what_is_shared(questions):
+    run = "a farmer has three fields of nine metres how many square metres are"
+    texts = [
+        "He asked: HOW far does a train go in seven hours!",
+        f"Nobody knows whether {run} there.",
+        "How far does a train go in seven",
+    ]
+    found = inspect(questions, texts)["shared"].to_pylist()
+    first, second = json.loads(found[0]), json.loads(found[1])
+    whole = "how far does a train go in seven hours"
+    assert first == [{"question": "short", "kind": "question", "shared": whole}]
+    assert second == [{"question": "long", "kind": "13-gram", "shared": run}]
+    assert len(run.split()) == 13
+    assert found[2] is None
+
+
+def test_other_languages_are_refused_on_demand(questions):
+    german = "Der Hund und die Katze gehen am Abend zusammen nach Hause, weil es regnet."
+    found = inspect(questions, [LESSON, german], languages=["en"])
+    assert found["reason"].to_pylist() == ["", "language"]
+    assert found["language"].to_pylist() == ["en", "de"]
+    sure = inspect(questions, [LESSON], languages=["en"], language_min=1.0)
+    assert sure["reason"].to_pylist() == [
+        "" if sure["language_p"].to_pylist()[0] == 1.0 else "language"
+    ]
+    with pytest.raises(hygiene.UnknownLanguage, match="languages: 'english'"):
+        inspect(questions, [LESSON], languages=["english"])
+
+
+def test_tokens_are_estimated_from_bytes_where_no_model_is_named(questions):
+    assert inspect(questions, ["é" * 4, "abcde", ""])["tokens"].tolist() == [2, 2, 0]
+    assert tokens.bytes_per_token(["a" * 40], tokens.estimate) == 4.0
+
+
+def test_tokens_are_counted_by_the_models_own_tokenizer(tmp_path):
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.enable_truncation(2)
+    tokenizer.enable_padding(length=8)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    count = tokens.counter(str(tmp_path))
+    # neither truncation nor padding counts, and lone surrogates do not break it
+    assert count(["a b a", "b", "", "a \ud800"]).tolist() == [3, 1, 0, 2]
+    assert tokens.bytes_per_token(["a b a", "b"], count) == 6 / 4
 
 
 def test_a_text_shorter_than_a_run_is_one_run():
@@ -136,23 +196,12 @@ def test_the_filter_makes_room_further_down_and_comes_before_duplicates():
     assert without.reason.tolist() == ["selected", "duplicate", "selected", "near duplicate"]
 
 
-def test_equal_scores_keep_the_order_of_the_file():
-    assert budget.best_first(np.array([1.0, 3.0, 1.0, 3.0])).tolist() == [1, 3, 0, 2]
-
-
-def test_a_random_order_is_a_permutation_that_the_seed_decides():
-    order = budget.random_order(100, seed=7)
-    assert sorted(order) == list(range(100))
-    assert (order == budget.random_order(100, seed=7)).all()
-    assert (order != budget.random_order(100, seed=8)).any()
-
-
-def test_candidates_hold_the_wanted_tokens_by_their_size():
-    order, sizes = np.array([3, 1, 0, 2]), np.array([40, 30, 20, 10])
-    # 10, 40, 80, 100 bytes from the front: at 4 bytes a token 2.5, 10, 20, 25 tokens
-    assert budget.candidates(order, sizes, 4.0, 10).tolist() == [3, 1]
-    assert budget.candidates(order, sizes, 4.0, 11).tolist() == [3, 1, 0]
-    assert budget.candidates(order, sizes, 4.0, 10**9).tolist() == [3, 1, 0, 2]
+def test_a_number_of_documents_is_met_exactly():
+    found = examined([LESSON, OTHER, MOVED + " more", "one two three"], tokens=[1, 50, 1, 1])
+    got = budget.select(np.array([3, 1, 0, 2]), found, 1, 0.0, documents=3)
+    assert np.flatnonzero(got.kept).tolist() == [0, 1, 3]
+    assert budget.shortfall(got.kept, found.tokens, 1, documents=3) == ""
+    assert "3 of 4 documents" in budget.shortfall(got.kept, found.tokens, 1, documents=4)
 
 
 def test_a_selection_that_is_too_small_says_what_to_change():

@@ -7,7 +7,7 @@ from trait_lib.selection import lines
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)  # lone surrogates included
 
 
-@pytest.mark.parametrize("form", lines.FORMS)
+@pytest.mark.parametrize("form", ["words", "raw"])
 @given(text=ANY_TEXT)
 @example(text="a\nb\r\nc\x00d\x85e\u2028f\ud800g")
 @example(text="__label__in is not a label, </s> is not the end")
@@ -29,8 +29,14 @@ def test_raw_text_keeps_case_and_marks():
     assert lines.to_line("It's  3.5 km,\nÉté!", "raw") == "It's 3.5 km, Été!"
 
 
+def test_plain_text_loses_its_line_breaks_and_nothing_else():
+    assert lines.to_line("It's\t3 \x00</s>\n__label__x É", "plain") == (
+        "It's\t3 \x00</s> __label__x É"
+    )
+
+
 def test_an_unknown_form_is_named():
-    with pytest.raises(ValueError, match=r"words, raw.*'stem'"):
+    with pytest.raises(ValueError, match=r"words, raw, plain.*'stem'"):
         lines.to_line("text", "stem")
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from trait_lib import records
 from trait_lib.selection import charts, report
-from trait_lib.selection.pool import Examined
+from trait_lib.selection.candidates import Candidates
 
 
 def labels(group, good=None):
@@ -56,11 +56,13 @@ def test_the_rows_on_both_sides_of_the_cut():
     assert report.around_cut(usable, kept, 2) == [(3, True), (1, True), (0, False), (2, False)]
 
 
-def test_the_histogram_counts_every_document_once_per_group():
-    rows = report.score_histogram(np.array([0.0, 1.0, 2.0, 2.0]), labels("ooii").group, bins=2)
-    assert sum(row["documents"] for row in rows) == 4
-    assert {row["group"] for row in rows} == {report.IN_DOMAIN, report.OTHER}
-    assert len(report.score_histogram(np.arange(5.0), None, bins=3)) == 3
+def test_calibration_by_hand():
+    rows = report.calibration(np.array([0.1, 0.3, 0.9, 1.0]), np.array([0, 1, 1, 1]) > 0, bins=2)
+    assert rows == [
+        {"predicted": 0.2, "observed": 0.5, "documents": 2},
+        {"predicted": 0.95, "observed": 1.0, "documents": 2},
+    ]
+    assert report.calibration_error(rows) == pytest.approx((0.3 + 0.05) / 2)
 
 
 def test_labels_are_matched_by_id_and_borderline_ones_of_the_domain_kept_apart(tmp_path):
@@ -86,14 +88,17 @@ def test_known_quality_is_read_and_no_labels_at_all_are_none(tmp_path):
 
 
 def test_the_table_shows_a_dash_where_a_number_is_missing(capsys):
-    found = Examined(
+    found = Candidates(
+        document=np.arange(2),
+        chunk=np.zeros(2, dtype=int),
         tokens=np.array([5, 1200]),
         quality=np.array([np.nan, np.nan]),
         reason=np.array(["", ""], dtype=object),
         digests=np.zeros(2, dtype=np.uint64),
+        minhashes=None,
     )
-    kept, document = np.array([False, True]), np.arange(2)
-    with_labels = report.describe("a", kept, found, document, labels("oi"))
+    kept = np.array([False, True])
+    with_labels = report.describe("a", kept, found, labels("oi"))
     assert with_labels == {
         "selection": "a",
         "documents": 1,
@@ -102,20 +107,24 @@ def test_the_table_shows_a_dash_where_a_number_is_missing(capsys):
         "borderline": 0.0,
         "recall": 1.0,
     }
-    report.print_table([with_labels, report.describe("b", kept, found, document, None)])
+    report.print_table([with_labels, report.describe("b", kept, found, None)])
     lines = capsys.readouterr().out.splitlines()
     assert "1,200" in lines[1]
     assert lines[2].split() == ["b", "1", "1,200", "-", "-", "-"]
 
 
 def test_figures_return_what_they_plot():
-    rows = report.score_histogram(np.array([0.0, 1.0, 2.0]), None, bins=2)
+    rows = [{"left": 0.0, "right": 1.0, "group": "pool", "documents": 3}]
     fig, plotted = charts.score_histogram(rows, 1.5)
     assert plotted[:-1] == rows
     assert plotted[-1] == {"group": "cut", "left": 1.5}
     charts.plt.close(fig)
     fig, plotted = charts.precision_budget({"a": [{"tokens": 3, "precision": 1.0}]}, 9)
     assert {"selection": "a", "tokens": 3, "precision": 1.0} in plotted
+    charts.plt.close(fig)
+    rows = [{"predicted": 0.2, "observed": 0.5, "documents": 2}]
+    fig, plotted = charts.calibration(rows)
+    assert plotted == rows
     charts.plt.close(fig)
     fig, plotted = charts.quality_agreement(np.array([2.5]), np.array([3.0]), 2.5)
     assert plotted == [{"given": 3.0, "predicted": 2.5}]

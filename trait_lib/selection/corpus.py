@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -171,27 +171,37 @@ def save_questions(folder: Path, found: Mapping[str, str]) -> str:
 
 
 def sample(shards: Sequence[Shard], number: int, seed: int, fields: Mapping[str, str]) -> list[str]:
-    """About `number` texts of a corpus, for use as general text: nobody has labelled them.
+    """About `number` texts of a corpus in random order; nobody has labelled them.
 
     At most `SAMPLED_SHARDS` shards, evenly spread, are read, each as far as its share of a
-    fivefold sample needs, and the texts are drawn from what was read.
+    fivefold sample needs. No more than `number` texts and one batch are in memory.
 
     Raises:
         EmptyCorpus: no text was found.
     """
     chosen = np.unique(np.linspace(0, len(shards) - 1, SAMPLED_SHARDS).round().astype(int))
     each = -(-5 * number // len(chosen))
-    found: list[str] = []
+    draw = np.random.default_rng(seed)
+    kept: list[tuple[float, str]] = []
     for i in chosen:
-        before = len(found)
+        before = kept
         try:
-            for _, table in read(shards[i], **fields):
-                found += [text for text in table["text"].to_pylist() if text.strip()]
-                if len(found) - before >= each:
-                    break
+            for texts in _texts_up_to(shards[i], each, fields):
+                # the smallest of one random number a text are a uniform sample of any stream
+                kept = sorted([*kept, *zip(draw.random(len(texts)), texts, strict=True)])[:number]
         except Damaged:
-            del found[before:]  # the first pass reports it
-    if not found:
+            kept = before  # the first pass reports it
+    if not kept:
         raise EmptyCorpus(f"{shards[0].label()}: holds no document with text, nor do the others")
-    order = np.random.default_rng(seed).permutation(len(found))
-    return [found[i] for i in order[:number]]
+    return [text for _, text in kept]
+
+
+def _texts_up_to(shard: Shard, number: int, fields: Mapping[str, str]) -> Iterator[list[str]]:
+    """Batches of a shard's non-empty texts, until there are `number`."""
+    seen = 0
+    for _, table in read(shard, **fields):
+        texts = [text for text in table["text"].to_pylist() if text.strip()]
+        yield texts
+        seen += len(texts)
+        if seen >= number:
+            return

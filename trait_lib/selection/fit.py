@@ -53,7 +53,7 @@ def main(job: str) -> None:
 
     settings = json.loads(Path(job).read_text())
     model = settings.pop("model")
-    fasttext.train_supervised(**settings, loss="softmax", verbose=0).save_model(model)
+    fasttext.train_supervised(**{"loss": "softmax", "verbose": 0, **settings}).save_model(model)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from trait_lib import records
 from trait_lib.selection import classifier, linear, mining, ranking
 
 CLASSIFIER = "classifier"
@@ -33,6 +34,29 @@ TRAINED = (CLASSIFIER, MINED, TASKS, SECOND_ROUND)
 
 Examples = tuple[list[str], list[str]]
 """Positives and negatives."""
+
+
+class UnknownRanking(ValueError):
+    """A ranking that there is not, or that has nothing to learn from."""
+
+
+def named(chosen: str, others: Sequence[str], tasks: bool) -> list[str]:
+    """The rankings to compute, the chosen one first.
+
+    Args:
+        chosen: the parameter `ranking`.
+        others: the parameter `compare`.
+        tasks: whether there are training problems; without them `tasks` is not compared.
+
+    Raises:
+        UnknownRanking: a name is none of `MEANING`, or `tasks` is chosen and there are none.
+    """
+    names = list(dict.fromkeys([chosen, *others]))
+    if wrong := [name for name in names if name not in MEANING]:
+        raise UnknownRanking(f"compare: no ranking {wrong[0]!r}; there are {', '.join(MEANING)}")
+    if chosen == TASKS and not tasks:
+        raise UnknownRanking("ranking: 'tasks' needs training problems; name them in task_files")
+    return [name for name in names if tasks or name != TASKS]
 
 
 def column(name: str) -> str:
@@ -61,18 +85,34 @@ def second_round(
     return found, rest[: len(found)]
 
 
+def task_texts(path: str | Path) -> list[str]:
+    """Question and solution of each problem of a file, for the ranking `tasks`.
+
+    Raises:
+        records.BadRow: a row without a question; names file and row.
+    """
+    texts = []
+    for number, row in enumerate(records.read_rows(path), start=1):
+        if not isinstance(row.get("question"), str):
+            raise records.BadRow(f"{path}: row {number} has no question")
+        texts.append(f"{row['question']}\n{row.get('solution') or ''}".strip())
+    return texts
+
+
 def train(
-    examples: Mapping[str, Examples],
+    name: str,
+    examples: Examples,
     settings: Mapping[str, Any],
     seed: int,
     form: str,
     threads: int,
     folder: Path,
-) -> list[dict[str, Any]]:
-    """Train a classifier for each ranking and prepare it for the pass over the corpus.
+) -> dict[str, Any]:
+    """Train the classifier of a ranking and prepare it for the pass over the corpus.
 
     Args:
-        examples: by name of the ranking.
+        name: of the ranking.
+        examples: its positives and negatives.
         settings: fastText's.
         seed: of the training.
         form: see `lines.to_line`.
@@ -80,15 +120,12 @@ def train(
         folder: of the stage; `classifier_<name>.bin` is written there.
 
     Returns:
-        What `corpus.scan` needs, one entry per ranking.
+        What `corpus.scan` needs.
     """
-    makers = []
-    for name, (positives, negatives) in examples.items():
-        model = classifier.train(positives, negatives, settings, seed, form, threads)
-        path = folder / f"classifier_{name}.bin"
-        classifier.save(model, path)
-        makers.append(linear.publish(path, folder / "parts", form, column(name)))
-    return makers
+    model = classifier.train(*examples, settings, seed, form, threads)
+    path = folder / f"classifier_{name}.bin"
+    classifier.save(model, path)
+    return linear.publish(path, folder / "parts", form, column(name))
 
 
 def stream(name: str, parts: Sequence[Path], seed: int, one_each: bool = False) -> ranking.Stream:
@@ -106,6 +143,16 @@ def stream(name: str, parts: Sequence[Path], seed: int, one_each: bool = False) 
     return ranking.by_columns(parts, ["log_odds", "dsir_per_word"], key, seed, one_each)
 
 
+def shown(name: str, parts: Sequence[Path]) -> Callable[[ranking.Columns], np.ndarray]:
+    """The score of a ranking from a document's columns, without the noise of a draw."""
+    if name in TRAINED:
+        return lambda values: values[column(name)]
+    if name == SAMPLED:
+        return lambda values: values["log_odds"]
+    key = _averaged(parts)
+    return lambda values: key(values, None)
+
+
 def _sampled(values: ranking.Columns, draw: np.random.Generator) -> np.ndarray:
     """Log-odds with Gumbel noise: the largest are a draw in proportion to the odds."""
     return values["log_odds"] + draw.gumbel(size=len(values["log_odds"]))
@@ -116,7 +163,7 @@ def _averaged(parts: Sequence[Path]) -> Callable[..., np.ndarray]:
     names = ("log_odds", "dsir_per_word")
     moments = {name: _moments(parts, name) for name in names}
 
-    def key(values: ranking.Columns, _: np.random.Generator) -> np.ndarray:
+    def key(values: ranking.Columns, _: np.random.Generator | None) -> np.ndarray:
         standard = [(values[name] - mean) / spread for name, (mean, spread) in moments.items()]
         return np.mean(standard, axis=0)
 

@@ -28,17 +28,18 @@ class Sparse:
 
     document: np.ndarray  # int64 (n,), ascending
     values: np.ndarray  # (n,)
-    default: Any  # of all other documents; None for null
+    default: Any  # of all other documents; None (numbers only) for null
 
     def between(self, first: int, last: int) -> pa.Array:
         """The column of documents `first` to `last` - 1; NaN as null."""
         a, b = np.searchsorted(self.document, [first, last])
-        missing = np.ones(last - first, dtype=bool) if self.default is None else None
         column = np.full(last - first, self.default, dtype=self.values.dtype)
         column[self.document[a:b] - first] = self.values[a:b]
-        if missing is not None:
-            missing[self.document[a:b] - first] = False
-        return pa.array(column, mask=missing, from_pandas=True)
+        if self.default is not None:
+            return pa.array(column)
+        missing = np.ones(last - first, dtype=bool)
+        missing[self.document[a:b] - first] = np.isnan(self.values[a:b])
+        return pa.array(column, mask=missing)
 
 
 def true_for(documents: np.ndarray) -> Sparse:
