@@ -167,3 +167,26 @@ def test_relevance_prompts_hold_both_labels():
     assert made.count(" good\n\n") == made.count(" bad\n\n") == 1
     with pytest.raises(ValueError, match="0 training problems"):
         fewshot.pair_prompts([pair(77, 1)], [p for p in train if p["label"]], forms(), seed=0)
+
+
+def test_examples_of_a_prompt_differ_where_they_can():
+    train = [problem(n, entity="warb") for n in range(5)] + [problem(9, entity="pof")]
+    train += [{**problem(30, entity="dak"), "answer": "10"}]
+    rows = [problem(80, entity="lus", split="test")]
+    for seed in range(6):
+        [taken] = drawn(train, rows, 2, seed)
+        assert not fewshot.repeats(*taken)
+        [many] = drawn(train, rows, 7, seed)
+        assert len({one["id"] for one in many}) == 7
+
+
+def test_a_run_replaces_what_the_task_files_say():
+    settings = {
+        "sums": {"shots": 8, "max_new_tokens": 99},
+        "pairs": {"form": "relevance", "shots": 6},
+    }
+    made = fewshot.forms_of(settings)
+    assert (made["sums"].shots, made["pairs"].shots) == (8, 6)
+    made = fewshot.forms_of(settings, 1, 3, ["sums=4"], ["\n"], 7)
+    assert (made["sums"].shots, made["pairs"].shots) == (4, 3)
+    assert made["sums"].stop == ("\n",) and made["sums"].max_new_tokens == 7

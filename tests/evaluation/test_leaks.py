@@ -1,6 +1,10 @@
 """The report of test questions in training texts."""
 
+import numpy as np
+
 from trait_lib.evaluation import leaks
+from trait_lib.evaluation.comparison import Evaluated
+from trait_lib.evaluation.measure import Questions
 
 LONG = "A farmer has 17 sheep and buys 4 more and then sells every third one of them all"
 QUESTIONS = [
@@ -50,3 +54,25 @@ def test_clean_texts_touch_nothing():
     found = leaks.search(QUESTIONS, {"seed": [{"text": "A farmer has sheep. What is 2?"}]})
     assert not found.touched and leaks.report(QUESTIONS, found)["touched"] == {}
     assert [row["untouched"] for row in leaks.table(QUESTIONS, found)] == [3, 1]
+
+
+def test_what_a_training_stage_trained_on():
+    inputs = "00_start_here/general.jsonl.zst 00_start_here/problems_test.jsonl"
+    inputs += " 00_start_here/base_model.json"
+    inputs += " 00_start_here/problems_train.jsonl 00_start_here/heldout_domain.jsonl"
+    inputs += " 02_passage_generation/passages.jsonl"
+    assert leaks.trained_on(inputs.split()) == [
+        "00_start_here/general.jsonl.zst",
+        "00_start_here/problems_train.jsonl",
+        "02_passage_generation/passages.jsonl",
+    ]
+
+
+def test_results_without_the_touched():
+    questions = Questions(
+        [{"id": "a"}, {"id": "b"}], {}, [{"id": "c"}, {"id": "d"}], {}, {"domain": ["x"]}
+    )
+    scores = {"label": np.array([1.0, 2.0]), "domain_bits": np.array([7.0])}
+    some = leaks.without(Evaluated({"a": {}, "b": {}}, scores), questions, {"b", "c"})
+    assert list(some.answers) == ["a"]
+    assert some.scores["label"].tolist() == [2.0] and some.scores["domain_bits"].tolist() == [7.0]

@@ -18,7 +18,6 @@ from trait_lib import records
 from trait_lib.evaluation import pairwise, rewriting, statistics
 from trait_lib.evaluation.measure import Questions
 
-GENERAL = "general_questions"
 REWRITING = "query_rewriting"
 Row = dict[str, Any]
 
@@ -38,9 +37,9 @@ def load(folder: str | Path) -> Evaluated:
         return Evaluated(rows, dict(arrays))
 
 
-def tasks_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The task names, in order of first appearance, without the general questions."""
-    return [task for task in dict.fromkeys(row["task"] for row in rows) if task != GENERAL]
+def tasks_of(rows: Sequence[Mapping[str, Any]], general: Sequence[str]) -> list[str]:
+    """The task names, in order of first appearance, without the general tasks."""
+    return [task for task in dict.fromkeys(row["task"] for row in rows) if task not in general]
 
 
 def table(
@@ -74,7 +73,7 @@ def table(
         compared = statistics.compare([s for s in strata if len(s[0])], seed, resamples)
         return _row(name, group, "accuracy", compared)
 
-    tasks = tasks_of(questions.problems)
+    tasks = tasks_of(questions.problems, questions.general)
     rows = [accuracy(task, "tasks", [task]) for task in tasks]
     if len(tasks) > 1:
         rows.append(accuracy("mean of tasks", "mean", tasks))
@@ -86,8 +85,10 @@ def table(
     rows += _rewriting(questions, base, adapted, keywords, seed, resamples)
     rows += _win_rates(judged, seed, resamples)
     rows += _texts(questions, base, adapted, seed, resamples)
-    if any(row["task"] == GENERAL for row in questions.problems):
-        rows.append(accuracy("general questions", "general", [GENERAL]))
+    asked = {row["task"] for row in questions.problems}
+    for task in questions.general:
+        if task in asked:
+            rows.append(accuracy(task.replace("_", " "), "general", [task]))
     return _corrected(rows)
 
 
@@ -268,12 +269,11 @@ def headline(rows: Sequence[Row]) -> dict[str, float | None]:
         row = by_name.get(f"held-out {name} text", {})
         ratio = _over(row.get("adapted"), row.get("base"))
         found[f"{name}_text_change_percent"] = None if ratio is None else 100 * (ratio - 1)
-    general, hidden = (
-        by_name.get("general questions", {}),
-        by_name.get("entities in documents only"),
-    )
-    found["general_questions_base"] = general.get("base")
-    found["general_questions_adapted"] = general.get("adapted")
+    general = [row for row in rows if row["group"] == "general"]
+    hidden = by_name.get("entities in documents only")
+    for side in ("base", "adapted"):
+        values = [row[side] for row in general]
+        found[f"general_questions_{side}"] = float(np.mean(values)) if values else None
     found["documents_only_base"] = (hidden or {}).get("base")
     found["documents_only_adapted"] = (hidden or {}).get("adapted")
     for kind in ("label", "likelihood"):

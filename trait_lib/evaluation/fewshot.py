@@ -52,6 +52,28 @@ def form_of(settings: Mapping[str, Any], **given: Any) -> Form:
     return Form(**made)
 
 
+def forms_of(
+    settings: Mapping[str, Mapping[str, Any]],
+    shots: int = -1,
+    relevance_shots: int = -1,
+    shots_by_task: Sequence[str] = (),
+    stop: Sequence[str] = (),
+    max_new_tokens: int = 0,
+) -> dict[str, Form]:
+    """The form of each task, from the settings of its file and what a run sets for all of them.
+
+    A number of shots below 0, no stop string and 0 tokens leave what the file says.
+    """
+    by_task = shots_of(shots_by_task)
+    given = {"stop": tuple(stop), "max_new_tokens": max_new_tokens}
+    given = {name: value for name, value in given.items() if value}
+    made = {}
+    for name, one in settings.items():
+        count = by_task.get(name, relevance_shots if one.get("form") == "relevance" else shots)
+        made[name] = form_of(one, **given, **({"shots": count} if count >= 0 else {}))
+    return made
+
+
 # --- the text of a problem --------------------------------------------------------------------
 
 
@@ -126,6 +148,12 @@ def fits(example: Row, row: Row) -> bool:
     )
 
 
+def repeats(first: Row, second: Row) -> bool:
+    """Are two examples about the same entity, or do they have the same answer?"""
+    same = "answer" in first and first["answer"] == second.get("answer") and "label" not in first
+    return same or bool(facts_of(first) & facts_of(second))
+
+
 class Examples:
     """The candidates of one task, in the order in which its questions take them.
 
@@ -157,7 +185,8 @@ class Examples:
     def take(self, row: Row, shots: int, label: int | None = None, draw: str = "") -> list[Row]:
         """The first `shots` examples that fit a question, of one label if that is given.
 
-        With `draw` they are drawn anew by this seed.
+        Examples about one entity, or with one answer, are taken together only when there are no
+        others. With `draw` they are drawn anew by this seed.
 
         Raises:
             ValueError: too few fit.
@@ -166,11 +195,16 @@ class Examples:
         if draw:
             ordered = random.Random(draw).sample(ordered, len(ordered))
         taken: list[Row] = []
-        for one in ordered:
-            if len(taken) == shots:
-                break
-            if label in (None, one.get("label")) and fits(one, row) and self.is_clean(one):
-                taken.append(one)
+        for different in (True, False):
+            for one in ordered:
+                if len(taken) == shots:
+                    break
+                if label not in (None, one.get("label")) or one in taken:
+                    continue
+                if different and any(repeats(one, other) for other in taken):
+                    continue
+                if fits(one, row) and self.is_clean(one):
+                    taken.append(one)
         if len(taken) < shots:
             raise ValueError(
                 f"task {row['task']!r} has {len(taken)} training problems that can be examples of "

@@ -7,14 +7,27 @@ stated; ours because a gain on problems that were trained on means nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from trait_lib import contamination
 from trait_lib.evaluation.fewshot import asked, by_task
+from trait_lib.evaluation.measure import Questions
 
 Row = Mapping[str, Any]
+
+
+NOT_TRAINED_ON = (
+    "problems_test problems_dev relevance_test general_questions heldout_domain heldout_general"
+).split()
+
+
+def trained_on(inputs: Iterable[str]) -> list[str]:
+    """Of the files that a training stage has read, as `stage/file`, those that it trained on."""
+    rows = [name for name in inputs if ".jsonl" in name]
+    return [name for name in rows if Path(name).name.split(".")[0] not in NOT_TRAINED_ON]
 
 
 @dataclass
@@ -54,6 +67,17 @@ def search(questions: Sequence[Row], sources: Mapping[str, Iterable[Row]]) -> Fo
                 kind = found.exact if f" {plain[one]} " in flat else found.grams
                 kind.setdefault(one, []).append(f"{source}/{row.get('id', number)}")
     return found
+
+
+def without(evaluated: Any, questions: Questions, ids: Collection[str]) -> Any:
+    """A model's results (see `comparison.Evaluated`) without some problems and pairs."""
+    kept = [number for number, row in enumerate(questions.pairs) if row["id"] not in ids]
+    scores = {
+        name: values[kept] if name in ("label", "likelihood") else values
+        for name, values in evaluated.scores.items()
+    }
+    answers = {name: row for name, row in evaluated.answers.items() if name not in ids}
+    return replace(evaluated, answers=answers, scores=scores)
 
 
 def text_of(row: Row) -> str:
