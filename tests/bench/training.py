@@ -3,8 +3,10 @@
 Both train the same model on the same rows of the same plan with the same AdamW and schedule. Ours
 is the real entry point in a process of its own: the Trainer, with DeepSpeed ZeRO-1 and without,
 with its log, loss by source and exact sums. The loop is `tests/bench/training_loop.py`, the
-shortest program that does the same sums. They take turns, so that a busy machine disturbs both;
-compared is the lower quartile of the steps after start-up, that is, of the least disturbed.
+shortest program that does the same sums. On a CPU they take turns of a second, stopped and
+continued, so that a busy machine disturbs all alike; compared is the lower quartile of the steps
+after start-up, that is, of the undisturbed ones; beside it, CPU seconds a step, which no other
+process disturbs. Start-up is measured before, one at a time.
 
     make bench-training                          a CPU core, the replica's base model
     make bench-training BENCH_ARGS=--gpu         a GPU: 1.2B parameters, Mistral architecture, rows
@@ -20,10 +22,13 @@ import argparse
 import datetime
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,6 +36,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).parent / "results"
 LOOP = Path(__file__).with_name("training_loop.py")
+TURN_SECONDS = 1.0
 SKIPPED = 5  # first steps: allocation, compilation
 TARGET, TARGET_MFU = 0.95, 0.45
 
@@ -63,9 +69,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--tiny", action="store_true", help="tiny model and rows: does it run at all"
     )
-    parser.add_argument("--quick", action="store_true", help="one round of few steps")
+    parser.add_argument("--quick", action="store_true", help="few steps, no results file")
     parser.add_argument("--steps", type=int, help="steps of each run")
-    parser.add_argument("--rounds", type=int, help="times that all take turns")
     parser.add_argument(
         "--isolate", action="store_true", help="documents of a row do not see each other"
     )
@@ -82,7 +87,7 @@ def configuration(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The training configuration that both sides read."""
     large = given.gpu and not given.tiny
     length, rows = (4096, 32) if large else ((64, 8) if given.tiny else (256, 4))
-    steps = given.steps or (8 if given.quick else 25 if large else 12 if given.tiny else 80)
+    steps = given.steps or (20 if given.quick else 25 if large else 12 if given.tiny else 150)
     source = {"name": "text", "file": str(folder / "text.jsonl"), "weight": 1.0}
     tokens = steps * rows * length
     return {
@@ -118,85 +123,139 @@ def write_text(folder: Path) -> None:
     base.train_tokenizer([folder / "text.jsonl"], 2048, folder / "tokenizer")
 
 
-def ours(folder: Path, config: dict[str, Any], engine: str) -> dict[str, Any]:
-    """Seconds of each step by the real entry point, and of its start."""
-    import shutil
+def command(side: str, folder: Path, config: dict[str, Any]) -> list[str]:
+    """Write what one side reads; return how it is started. It logs into `folder`/log.jsonl."""
+    from trait_lib.training import launch
 
-    from trait_lib import records
-    from trait_lib.training import journal, launch
-
-    place = folder / engine
-    shutil.rmtree(place, ignore_errors=True)
-    launch.run(place, {**config, "engine": engine}, 1)
-    steps, _ = journal.read(place / "log.jsonl")
-    done = records.read_json(place / "finished.json")
-    return {
-        "seconds": [line["seconds"] for line in steps],
-        "losses": [line["loss"] for line in steps],
-        "startup": done["startup_seconds"],
-        "gib": steps[-1]["memory_gib"],
-    }
+    folder.mkdir()
+    if side == "plain loop":
+        (folder / "config.json").write_text(json.dumps(config))
+        return [sys.executable, str(LOOP), str(folder)]
+    launch.write(folder, {**config, "engine": side.partition(", ")[2]}, 1)
+    return launch.command(folder / "config.json")
 
 
-def loop(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """The same of the plain loop, in a process of its own too."""
-    (folder / "loop.json").write_text(json.dumps(config))
-    out = folder / "loop-out.json"
-    words = [sys.executable, str(LOOP), str(folder / "loop.json"), str(out)]
-    subprocess.run(words, check=True, cwd=ROOT)
-    return json.loads(out.read_text())
+def steps_of(folder: Path) -> list[dict[str, Any]]:
+    """The steps that a side has logged so far."""
+    file = folder / "log.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def wait(running: subprocess.Popen[bytes], until: Callable[[], Any]) -> None:
+    """Let a side run until something is true or it has ended."""
+    while running.poll() is None and not until():
+        time.sleep(0.02)
+    if running.returncode:
+        raise SystemExit(f"a side failed with exit code {running.returncode}; see above")
 
 
 def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """All sides in turns, over all rounds."""
+    """Start every side, let them take turns, and read what they have logged."""
     from trait_lib.training import preflight
 
     config = configuration(given, folder)
     write_text(folder)
-    sides = {
-        "plain loop": lambda: loop(folder, config),
-        "ours, deepspeed": lambda: ours(folder, config, "deepspeed"),
-    }
-    if not given.gpu:
-        sides["ours, plain"] = lambda: ours(folder, config, "plain")
-    rounds = given.rounds or (1 if given.quick or given.tiny or given.gpu else 4)
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
-    for number in range(rounds):
-        for name in list(sides) if number % 2 == 0 else list(sides)[::-1]:
-            found[name].append(sides[name]())
-            print(f"round {number + 1} of {rounds}: {name} done", flush=True)
+    sides = ["plain loop", "ours, deepspeed", *([] if given.gpu else ["ours, plain"])]
+    words = {side: command(side, folder / side.replace(", ", "-"), config) for side in sides}
+    started = {}
+    for side, run in words.items():
+        log = folder / side.replace(", ", "-")
+        process = subprocess.Popen(run, cwd=ROOT, stdout=subprocess.DEVNULL)
+        started[side] = process
+        wait(process, lambda log=log: not given.gpu and steps_of(log))
+        print(f"{side}: {'done' if process.poll() is not None else 'has started'}", flush=True)
+        if process.poll() is None:
+            process.send_signal(signal.SIGSTOP)
+    folders = {side: folder / side.replace(", ", "-") for side in sides}
+    spent = take_turns(started, folders)
+    found = {side: {**read(folders[side]), "cpu": cpu_of_a_step(spent[side])} for side in sides}
     described = {"vocab_size": 2048, **config["model_config"]}
     size = preflight.shape(preflight.model_config("", described))
     operations = preflight.flops_per_token(size, config["sequence_length"])
     return {"config": config, "rows": rows_of(found, config, operations), "size": size.multiplying}
 
 
+def take_turns(
+    started: dict[str, subprocess.Popen[bytes]], folders: dict[str, Path]
+) -> dict[str, list[tuple[float, int]]]:
+    """Continue one after the other for a second each, until all have ended.
+
+    Returns what each had spent at every stop: (CPU seconds, steps).
+    """
+    spent: dict[str, list[tuple[float, int]]] = {side: [] for side in started}
+    while left := [side for side, process in started.items() if process.poll() is None]:
+        for side in left:
+            process = started[side]
+            spent[side].append((cpu_seconds(process.pid), len(steps_of(folders[side]))))
+            process.send_signal(signal.SIGCONT)
+            end = time.monotonic() + TURN_SECONDS
+            wait(process, lambda end=end: time.monotonic() > end)
+            if process.poll() is None and len(left) > 1:
+                process.send_signal(signal.SIGSTOP)
+    return spent
+
+
+def cpu_seconds(process: int) -> float:
+    """CPU seconds of a process with all its threads (Linux)."""
+    file = Path(f"/proc/{process}/stat")
+    if not file.exists():
+        return 0.0
+    fields = file.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of_a_step(spent: list[tuple[float, int]]) -> float | None:
+    """CPU seconds a step between the first stop after start-up and the last one before the end."""
+    after = [(cpu, steps) for cpu, steps in spent if steps >= SKIPPED]
+    if len(after) < 2 or after[-1][1] == after[0][1]:
+        return None
+    return (after[-1][0] - after[0][0]) / (after[-1][1] - after[0][1])
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Seconds and loss of each step of a side, and of its start."""
+    steps = steps_of(folder)
+    return {
+        "seconds": [line["seconds"] for line in steps],
+        "losses": [line["loss"] for line in steps],
+        "startup": json.loads((folder / "finished.json").read_text())["startup_seconds"],
+        "gib": steps[-1]["memory_gib"],
+    }
+
+
 def rows_of(
-    found: dict[str, list[dict[str, Any]]], config: dict[str, Any], operations: int
+    found: dict[str, dict[str, Any]], config: dict[str, Any], operations: int
 ) -> list[dict[str, Any]]:
     """One row a side: tokens a second, ratio to the loop, MFU, start-up, difference of losses."""
     seconds = {
-        name: statistics.quantiles([s for run in runs for s in run["seconds"][SKIPPED:]], n=4)[0]
-        for name, runs in found.items()
+        name: statistics.quantiles(run["seconds"][SKIPPED:], n=4)[0] for name, run in found.items()
     }
-    first = found["plain loop"][0]["losses"]
+    first = found["plain loop"]["losses"]
     rows = []
-    for name, runs in found.items():
+    for name, run in found.items():
         speed = config["batch_tokens"] / seconds[name]
         peak = config["device_peak_tflops"] * 1e12
-        differ = max(abs(a - b) / b for a, b in zip(runs[0]["losses"][:3], first[:3], strict=True))
+        differ = max(abs(a - b) / b for a, b in zip(run["losses"][:3], first[:3], strict=True))
         rows.append(
             {
                 "side": name,
                 "tokens_per_second": round(speed),
                 "ratio": round(seconds["plain loop"] / seconds[name], 3),
+                "cpu_ratio": cpu_ratio(found, name),
                 "mfu": round(speed * operations / peak, 3) if peak else None,
-                "startup_seconds": round(statistics.median(run["startup"] for run in runs), 1),
-                "memory_gib": runs[0]["gib"],
+                "startup_seconds": round(run["startup"], 1),
+                "memory_gib": run["gib"],
                 "loss_difference": float(f"{differ:.1e}"),
             }
         )
     return rows
+
+
+def cpu_ratio(found: dict[str, dict[str, Any]], name: str) -> float | None:
+    """CPU seconds of a step of the loop over those of a side."""
+    loop, side = found["plain loop"]["cpu"], found[name]["cpu"]
+    return round(loop / side, 3) if loop and side else None
 
 
 def main() -> int:
@@ -208,11 +267,14 @@ def main() -> int:
         os.environ["TRAIT_RUNS"] = name
         sys.path.insert(0, str(ROOT))
         result = measure(given, Path(name).resolve())
-    print(f"\n{'':18}{'tokens/s':>12}{'ratio':>8}{'MFU':>8}{'start s':>9}{'loss differs':>14}")
+    print(
+        f"\n{'':18}{'tokens/s':>12}{'ratio':>8}{'by CPU':>8}{'MFU':>8}{'start s':>9}{'loss differs':>14}"
+    )
     for row in result["rows"]:
         mfu = "-" if row["mfu"] is None else f"{row['mfu']:.1%}"
+        cpu = "-" if row["cpu_ratio"] is None else f"{row['cpu_ratio']:.3f}"
         print(
-            f"{row['side']:18}{row['tokens_per_second']:12,}{row['ratio']:8.3f}{mfu:>8}"
+            f"{row['side']:18}{row['tokens_per_second']:12,}{row['ratio']:8.3f}{cpu:>8}{mfu:>8}"
             f"{row['startup_seconds']:9.1f}{row['loss_difference']:14.1e}"
         )
     print(f"targets: ratio at least {TARGET}; on a GPU an MFU of at least {TARGET_MFU:.0%}")

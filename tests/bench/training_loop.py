@@ -1,4 +1,5 @@
-"""The plain PyTorch loop that `training.py` compares with: python training_loop.py CONFIG OUT.
+"""The plain PyTorch loop that `training.py` compares with: python training_loop.py FOLDER,
+which holds config.json and gets log.jsonl and finished.json.
 
 The same model, rows, loss, AdamW, clipping and schedule as ours, and nothing else. In bf16 the
 weights are bf16 with fp32 masters and fp32 accumulation, as under DeepSpeed.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -24,7 +26,8 @@ from trait_lib.training.model import load_model  # noqa: E402
 
 
 def main() -> None:
-    config = settings.check(json.loads(Path(sys.argv[1]).read_text()))
+    folder = Path(sys.argv[1])
+    config = settings.check(json.loads((folder / "config.json").read_text()))
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     device, half = config["device"], config["precision"] == "bf16"
     laid_out = plan.prepare(config)
@@ -43,8 +46,8 @@ def main() -> None:
         fused=device == "cuda",
     )
     micro = config["micro_batch_rows"]
-    found: dict[str, Any] = {"seconds": [], "losses": []}
-    found["startup"] = time.perf_counter() - START
+    done = {"startup_seconds": time.perf_counter() - START}
+    log = open(folder / "log.jsonl", "a", encoding="utf-8")
     clock = time.perf_counter()
     for step, rate in enumerate(schedule.rates(laid_out.stages, config)):
         first = step * laid_out.batch_rows
@@ -60,11 +63,18 @@ def main() -> None:
         optimizer.zero_grad()
         if half:
             torch._foreach_copy_([p.data for p in weights], masters)
-        found["losses"].append(loss.item())  # waits for the device, as our log does
-        found["seconds"].append(time.perf_counter() - clock)
+        line = {"loss": loss.item()}  # waits for the device, as our log does
+        line |= {"seconds": time.perf_counter() - clock, "memory_gib": memory_gib(device)}
         clock = time.perf_counter()
-    found["gib"] = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None
-    Path(sys.argv[2]).write_text(json.dumps(found))
+        log.write(json.dumps(line) + "\n")
+        log.flush()
+    (folder / "finished.json").write_text(json.dumps(done))
+
+
+def memory_gib(device: str) -> float:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def one_pass_each(model: Any, batches: list[Any], masters: list[Any] | None, device: str) -> Any:

@@ -32,11 +32,20 @@ def test_the_large_model_has_about_a_billion_parameters(bench):
 
 def test_a_ratio_above_one_is_faster_than_the_loop(bench):
     def run(seconds):
-        return {"seconds": [9.0] * 5 + [seconds] * 8, "losses": [2.0] * 3, "startup": 1, "gib": 1}
+        return {
+            "seconds": [9.0] * 5 + [seconds] * 8,
+            "losses": [2.0] * 3,
+            "startup": 1,
+            "gib": 1,
+            "cpu": seconds,
+        }
 
-    found = {"plain loop": [run(0.5)], "ours": [run(0.4), run(0.4)]}
+    found = {"plain loop": run(0.5), "ours": run(0.4)}
     config = {"batch_tokens": 1000, "device_peak_tflops": 0.01}
     loop, ours = bench.rows_of(found, config, 2 * 10**6)
     assert (loop["ratio"], ours["ratio"]) == (1.0, 1.25)
     assert (loop["tokens_per_second"], ours["tokens_per_second"]) == (2000, 2500)
+    assert (loop["cpu_ratio"], ours["cpu_ratio"]) == (1.0, 1.25)
+    assert bench.cpu_of_a_step([(3.0, 1), (5.0, 5), (6.0, 9), (7.0, 15)]) == 0.2
+    assert bench.cpu_of_a_step([(3.0, 1), (5.0, 5)]) is None
     assert (loop["mfu"], ours["mfu"]) == (0.4, 0.5)
