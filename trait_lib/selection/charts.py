@@ -13,23 +13,24 @@ from trait_lib.figures import plt
 Rows = list[dict[str, Any]]
 
 
-def score_histogram(rows: Sequence[Mapping[str, Any]], cut: float) -> tuple[Figure, Rows]:
+def score_histogram(rows: Sequence[Mapping[str, Any]], cut: float | None) -> tuple[Figure, Rows]:
     """Documents by log-odds, one outline per group, with the score at the cut.
 
     Args:
         rows: from `table.histogram`.
-        cut: the log-odds of the last document taken.
+        cut: the log-odds of the last document taken, None where another score decided.
     """
     fig, ax = plt.subplots()
     for name in dict.fromkeys(row["group"] for row in rows):
         part = [row for row in rows if row["group"] == name]
         edges = [row["left"] for row in part] + [part[-1]["right"]]
         ax.stairs([row["documents"] for row in part], edges, label=name, linewidth=1.8)
-    ax.axvline(cut, color="black", linestyle="--", linewidth=1, label="cut")
+    if cut is not None:
+        ax.axvline(cut, color="black", linestyle="--", linewidth=1, label="cut")
     ax.set_yscale("symlog", linthresh=10)
     ax.set(xlabel="log-odds of the classifier", ylabel="documents", title="Scores of the pool")
     ax.legend()
-    return fig, [dict(row) for row in rows] + [{"group": "cut", "left": cut}]
+    return fig, [dict(row) for row in rows] + ([{"group": "cut", "left": cut}] if cut else [])
 
 
 def precision_budget(

@@ -1,4 +1,4 @@
-"""Ways of ranking a corpus beside the paper's: each is one value of notebook 01's `ranking`.
+"""Ways of ranking a corpus beside the paper's: each is one value of notebook 01's `rank_by`.
 
 Not stated in the paper, which ranks by one classifier. What each is worth on open text stands in
 notebook 01; the default is chosen by that.
@@ -44,7 +44,7 @@ def named(chosen: str, others: Sequence[str], tasks: bool) -> list[str]:
     """The rankings to compute, the chosen one first.
 
     Args:
-        chosen: the parameter `ranking`.
+        chosen: the parameter `rank_by`.
         others: the parameter `compare`.
         tasks: whether there are training problems; without them `tasks` is not compared.
 
@@ -55,7 +55,7 @@ def named(chosen: str, others: Sequence[str], tasks: bool) -> list[str]:
     if wrong := [name for name in names if name not in MEANING]:
         raise UnknownRanking(f"compare: no ranking {wrong[0]!r}; there are {', '.join(MEANING)}")
     if chosen == TASKS and not tasks:
-        raise UnknownRanking("ranking: 'tasks' needs training problems; name them in task_files")
+        raise UnknownRanking("rank_by: 'tasks' needs training problems; name them in task_files")
     return [name for name in names if tasks or name != TASKS]
 
 

@@ -31,7 +31,7 @@ SEED_WEIGHT = 0.5  # of the seed among the positives, unless there is a gap of s
 GAP = 0.1  # of what should read like the seed; below it the seed's style is not in the sample
 REGULARISATION = 5e-5
 EPOCHS = 8
-FEW = 20  # documents in which nothing can be searched
+FEW = 10  # of seed documents, or of documents to be found: too few to learn from
 
 
 class TooFew(ValueError):
@@ -228,12 +228,12 @@ def check_sizes(seed: int, sample: int, number: int) -> None:
     if seed < FEW or number < FEW:
         raise TooFew(
             f"{seed} seed documents, {number} to be found in a sample of {sample}: mining needs "
-            f"{FEW} of each. Raise mining_sample or the budget, or set mining to none"
+            f"{FEW} of each. Raise mining_sample or the budget, or set rank_by to classifier"
         )
     if number > sample // 2:
         raise TooFew(
             f"{number} documents to be found in a sample of {sample}: the budget is more than half "
-            "of the corpus, so there is nothing to select from. Lower it, or set mining to none"
+            "of the corpus, so there is nothing to select from. Lower it, or set rank_by: classifier"
         )
 
 
