@@ -233,7 +233,7 @@ def check_sizes(seed: int, sample: int, number: int) -> None:
     if number > sample // 2:
         raise TooFew(
             f"{number} documents to be found in a sample of {sample}: the budget is more than half "
-            "of the corpus, so there is nothing to select from. Lower it, or set rank_by: classifier"
+            "of the corpus, so there is little to select from. Lower it or set rank_by: classifier"
         )
 
 
