@@ -71,6 +71,7 @@ EXPORTED = (
     "prompt_tokens completion_tokens cost at_risk error verdict"
 ).split()
 
+Change = tuple[str, Mapping[str, Any]]  # a statement and its values
 REPLY = "key text finish_reason prompt_tokens completion_tokens cost error".split()
 
 
@@ -119,7 +120,10 @@ class Ledger:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(self.path, timeout=1, isolation_level=None)
+        # `commit` may be called in another thread than the one that opened; never two at a time
+        self._db = sqlite3.connect(
+            self.path, timeout=1, check_same_thread=False, isolation_level=None
+        )
         self._db.row_factory = sqlite3.Row
         try:
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -173,13 +177,30 @@ class Ledger:
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
+        self.commit()
 
-    def apply(self, changes: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    def apply(self, changes: Iterable[Change]) -> None:
         """Make several changes, each (statement, values), in one commit."""
-        with self._transaction():
+        self.enter(changes)
+        self.commit()
+
+    def enter(self, changes: Iterable[Change]) -> None:
+        """Make several changes that `commit` makes last; all of them, or none."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
             for statement, values in changes:
                 self._db.execute(statement, values)
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+
+    def commit(self) -> None:
+        """Write what was entered to the disk, or take it back where that fails."""
+        try:
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            self._db.execute("ROLLBACK")
+            raise
 
     # --- questions ---
 
@@ -285,8 +306,6 @@ def _reply(row: Mapping[str, Any]) -> Reply:
 
 
 # --- changes, each a statement and its values ---------------------------------------------------
-
-Change = tuple[str, dict[str, Any]]
 
 
 def sending(
