@@ -267,9 +267,8 @@ def main() -> int:
         os.environ["TRAIT_RUNS"] = name
         sys.path.insert(0, str(ROOT))
         result = measure(given, Path(name).resolve())
-    print(
-        f"\n{'':18}{'tokens/s':>12}{'ratio':>8}{'by CPU':>8}{'MFU':>8}{'start s':>9}{'loss differs':>14}"
-    )
+    heads = f"{'tokens/s':>12}{'ratio':>8}{'by CPU':>8}{'MFU':>8}{'start s':>9}{'loss differs':>14}"
+    print(f"\n{'':18}{heads}")
     for row in result["rows"]:
         mfu = "-" if row["mfu"] is None else f"{row['mfu']:.1%}"
         cpu = "-" if row["cpu_ratio"] is None else f"{row['cpu_ratio']:.3f}"

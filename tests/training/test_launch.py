@@ -127,6 +127,12 @@ def test_several_machines_are_left_to_slurm_and_found_when_done(
     assert launch.run(tmp_path, config, 1, nodes=2) == tmp_path / "model"
 
 
+def test_a_missing_hostfile_is_named(runs, tmp_path, configuration):
+    with pytest.raises(FileNotFoundError, match=r"hostfile: no such file: .*machines.*slots=8"):
+        launch.run(tmp_path, configuration(), 8, nodes=2, hostfile="machines")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_live_line_tells_what_matters(plain):
     from trait_lib.training import journal
 

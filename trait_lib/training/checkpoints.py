@@ -6,6 +6,7 @@ Not stated in the paper; ours because a half-written checkpoint looks like a who
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,11 @@ def identity(config: Mapping[str, Any], plan_hash: str, processes: int) -> dict[
 
 
 def mark(folder: Path, step: int, who: Mapping[str, Any]) -> None:
-    """Declare the checkpoint in `folder` complete."""
+    """Declare the checkpoint in `folder` complete, once all its files are on the disk itself."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
     records.write_json(folder / MARKER, {"step": step, "identity": dict(who)})
 
 

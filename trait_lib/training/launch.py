@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 from tqdm import tqdm
 
 from trait_lib import ROOT, records
-from trait_lib.run import on_this_machine, show
+from trait_lib.run import on_this_machine, runs_dir, show
 from trait_lib.training import checkpoints, engine, heldout, plan, preflight, shards
 from trait_lib.training import config as settings
 from trait_lib.training.model import new_model_config
@@ -152,6 +152,10 @@ def run(
         RuntimeError: the training failed; the message ends with its own error.
     """
     folder = Path(folder).resolve()
+    if hostfile:
+        hostfile = str((ROOT / Path(hostfile).expanduser()).resolve())  # the child starts elsewhere
+        if not Path(hostfile).exists():
+            raise FileNotFoundError(f"hostfile: no such file: {hostfile}; one line `name slots=8`")
     laid_out = write(folder, config, processes, nodes)
     full = settings.check(config)
     who = checkpoints.identity(full, laid_out.hash, processes * nodes)
@@ -164,6 +168,8 @@ def run(
             "machine, or give a hostfile; then run this notebook again with the same parameters."
         )
     _clear(folder)
+    if hostfile:  # what DeepSpeed's launcher takes along to the other machines
+        (folder / ".deepspeed_env").write_text(f"TRAIT_RUNS={runs_dir()}\n", encoding="utf-8")
     words = command(folder / "config.json", processes, nodes, hostfile)
     with open(folder / "train.out", "wb") as output, child(folder, words, output) as started:
         _follow(started, folder / "log.jsonl", laid_out)

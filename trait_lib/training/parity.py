@@ -121,7 +121,7 @@ def reference(laid_out: plan.Plan, precision: str, device: Any) -> tuple[Any, fl
         for kept, parameter in zip(summed, model.parameters(), strict=True):
             kept += parameter.grad.float()
             parameter.grad = None
-    vector = torch.cat([part.flatten() for part in summed])
+    vector = torch.cat([part.flatten() for part in summed]).cpu()
     return vector, float(vector.double().norm())
 
 
@@ -170,7 +170,8 @@ def compare(folder: Path, device: str) -> list[dict[str, Any]]:
             place = folder / f"{precision}-{world}-{micro}"
             place.mkdir(exist_ok=True)
             gradient, norm = one_step(laid_out, precision, micro, place, device, world)
-            true, true_norm = reference(laid_out, precision, "cpu")
+            place_of = f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" else "cpu"
+            true, true_norm = reference(laid_out, precision, place_of)
             case = {
                 "precision": precision,
                 "ranks": world,
@@ -207,6 +208,8 @@ def check(ranks: int = 2, device: str = "auto") -> list[dict[str, Any]]:
     import torch
 
     on = "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
+    if on == "cuda":  # a rank needs a GPU of its own
+        ranks = min(ranks, torch.cuda.device_count())
 
     def build(folder: Path) -> None:
         _run(folder, ranks, on)
