@@ -172,7 +172,7 @@ def test_killed_and_run_again_it_goes_on_where_it_was(tmp_path, pool, model, exp
     command = [sys.executable, "-c", SLOW, str(one), source, json.dumps(methods)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     standing: set = set()
-    for rounds in range(1, 9):  # each round gets a little further, and is killed
+    for rounds in range(1, 9):  # noqa: B007  each round gets a little further, and is killed
         process = subprocess.Popen(command, env=environment)
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:

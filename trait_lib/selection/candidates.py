@@ -26,6 +26,7 @@ from trait_lib.selection.ranking import Rows
 
 CHUNKS = 1 << dsir.CHUNK_BITS
 TEXT_ROWS = 1000
+DOCUMENT = ("id", "text", "source")
 PASSES = "trait_lib.selection.passes"
 
 
@@ -105,11 +106,42 @@ def examine(
         CorpusChanged: a shard no longer holds the rows that it held in the first pass.
     """
     codes = np.unique(np.concatenate([code(rows.document, rows.chunk) for rows in fronts]))
-    document, chunk = codes // CHUNKS, codes % CHUNKS
+    rows = Rows(codes // CHUNKS, codes % CHUNKS, np.zeros(0), np.zeros(0))
+    done = _again(folder, name, scored, rows, dict(rules), engine, chunk_words, fields or {})
+    return _load(rows.document, rows.chunk, done)
+
+
+def take(
+    folder: Path,
+    name: str,
+    scored: score.Done,
+    front: Rows,
+    engine: score.Engine,
+    fields: Mapping[str, str],
+) -> score.Done:
+    """Parts with the documents of a front (id, source, text) as they are, without a look at them.
+
+    Raises:
+        CorpusChanged: see `examine`.
+    """
+    return _again(folder, name, scored, front.pick(np.argsort(front.document)), None, engine, 0,
+                  fields)  # fmt: skip
+
+
+def _again(
+    folder: Path,
+    name: str,
+    scored: score.Done,
+    wanted: Rows,
+    rules: Mapping[str, Any] | None,
+    engine: score.Engine,
+    chunk_words: int,
+    fields: Mapping[str, str],
+) -> score.Done:
+    """Read the wanted rows, which are in the order of the corpus, into parts."""
     starts = ranking.starts(scored.parts)
-    bounds = np.searchsorted(document, starts)
-    rows = np.stack([document, chunk], axis=1)
-    spans = [list(map(int, span)) for span in pairwise(bounds)]
+    spans = [list(map(int, s)) for s in pairwise(np.searchsorted(wanted.document, starts))]
+    rows = np.stack([wanted.document, wanted.chunk], axis=1)
     for start, (first, last) in zip(starts, spans, strict=False):
         rows[first:last, 0] -= start
     items = [
@@ -117,11 +149,17 @@ def examine(
         for number, span in zip(scored.numbers, spans, strict=True)
         if span[0] < span[1]
     ]
-    settings = {"rows": str(_save(folder, rows)), "chunk_words": chunk_words, "rules": dict(rules)}
-    settings["fields"] = dict(fields or {})
+    settings = {"rows": str(_save(folder, rows)), "chunk_words": chunk_words, "rules": rules}
+    settings["fields"] = dict(fields)
     job = score.write_job(folder, name, f"{PASSES}:candidates_task", settings, items)
     done = score.run(job, replace(engine, max_bad=0.0), name)
-    return _load(document, chunk, done)
+    found = sum(score.notes(part)["rows"] for part in done.parts)
+    if found != len(rows):
+        raise CorpusChanged(
+            f"{found} of {len(rows)} candidates were found again: a file of the corpus was "
+            "changed while it was read. Run again"
+        )
+    return done
 
 
 def _save(folder: Path, rows: np.ndarray) -> Path:
@@ -134,12 +172,7 @@ def _save(folder: Path, rows: np.ndarray) -> Path:
 
 
 def _load(document: np.ndarray, chunk: np.ndarray, done: score.Done) -> Candidates:
-    found = sum(score.notes(part)["rows"] for part in done.parts)
-    if found != len(document):
-        raise CorpusChanged(
-            f"{found} of {len(document)} candidates were found again: a file of the corpus was "
-            "changed while it was read. Run again"
-        )
+    found = len(document)
     names = ["tokens", "digest", "reason"]
     tables = [pq.read_table(part, columns=names) for part in done.parts]
     table = pa.concat_tables(tables) if tables else None
@@ -194,14 +227,31 @@ def write_kept(path: str | Path, found: Candidates, kept: np.ndarray) -> int:
 
     The suffix of `path` decides the compression: `.jsonl`, `.jsonl.gz` or `.jsonl.zst`.
     """
-    written = 0
     with records.writer(path) as write:
-        for first, batch in _stream(found.parts, ["id", "text", "source"]):
-            taken = batch.filter(pa.array(kept[first : first + batch.num_rows]))
-            for row in taken.to_pylist():
+        for first, batch in _stream(found.parts, DOCUMENT):
+            for row in batch.filter(pa.array(kept[first : first + batch.num_rows])).to_pylist():
                 write(row)
-            written += taken.num_rows
-    return written
+    return int(kept.sum())
+
+
+def write_parts(path: str | Path, parts: Sequence[Path]) -> int:
+    """Write all rows (id, text, source) of some parts into one file; their number.
+
+    The suffix of `path` decides the format: `.parquet`, or rows of JSON as in `write_kept`.
+    """
+    parts = [part for part in parts if score.notes(part)["rows"]]
+    if not str(path).endswith(".parquet"):
+        with records.writer(path) as write:
+            for _, batch in _stream(parts, DOCUMENT):
+                for row in batch.to_pylist():
+                    write(row)
+    else:
+        with records.atomic_path(path) as temporary:
+            made = score.Part(temporary)
+            for _, batch in _stream(parts, DOCUMENT):
+                made.write(pa.Table.from_batches([batch]))
+            made.close()
+    return sum(score.notes(part)["rows"] for part in parts)
 
 
 def write_contaminated(path: str | Path, found: Candidates) -> int:

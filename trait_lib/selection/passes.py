@@ -68,6 +68,25 @@ def score_task(methods: Sequence[Maker], fields: Mapping[str, str]) -> score.Tas
     return task
 
 
+def filter_task(method: Maker, column: str, least: float, fields: Mapping[str, str]) -> score.Task:
+    """Rows (id, source, text, score) of the documents whose score is at least `least`.
+
+    One pass where the threshold is known beforehand; a ranking needs two, because its cut is
+    known only when all is scored.
+    """
+    made: Method = score.load(method["make"])(**method["settings"])
+
+    def task(item: Mapping[str, Any], part: score.Part, progress: score.Progress) -> None:
+        for _, table in tables(item, fields):
+            texts = table["text"].combine_chunks()
+            scores = np.asarray(made(texts)[column], dtype=np.float64)
+            keep = scores >= least
+            part.write(table.append_column(column, pa.array(scores)).filter(pa.array(keep)))
+            progress(len(texts), int(sizes(texts).sum()))
+
+    return task
+
+
 def count_task(buckets: int, limit: int, fields: Mapping[str, str]) -> score.Task:
     """One row per bucket: how many grams of the shard fall into it; stops beyond `limit` grams."""
     hasher = dsir.Hasher(buckets)
@@ -90,18 +109,18 @@ def count_task(buckets: int, limit: int, fields: Mapping[str, str]) -> score.Tas
 
 
 def candidates_task(
-    rows: str, chunk_words: int, rules: Mapping[str, Any], fields: Mapping[str, str]
+    rows: str, chunk_words: int, rules: Mapping[str, Any] | None, fields: Mapping[str, str]
 ) -> score.Task:
     """Rows of the candidates: their text, and what `hygiene.Inspector` finds.
 
     Args:
         rows: .npy file, int64 (candidates, 2): row in its shard and number of its chunk.
         chunk_words: see `dsir.chunk_places`; 0 for whole documents.
-        rules: settings of `hygiene.Inspector`.
+        rules: settings of `hygiene.Inspector`; None takes the texts without a look.
         fields: names of the text and id fields.
     """
     every = np.load(rows, mmap_mode="r")
-    inspect = score.load(INSPECTOR)(**rules)
+    inspect = score.load(INSPECTOR)(**rules) if rules else lambda texts: {}
 
     def task(item: Mapping[str, Any], part: score.Part, progress: score.Progress) -> None:
         first, last = item["key"]["candidates"]
