@@ -157,13 +157,17 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(arguments)
     if options.quick:
         options.requests = min(options.requests, 1000)
+    busy = os.getloadavg()[0]
     rows = run(options)
     found = compare(rows, options)
     show(rows, found)
+    if busy > 0.5:
+        print(f"the machine was busy before the run (load {busy:.1f}): the ratios are too low")
     result = {
         "command": "make bench-passages",
         "date": datetime.date.today().isoformat(),
         "cores": os.cpu_count(),
+        "load_before": round(busy, 2),
         "settings": {k: getattr(options, k) for k in ("requests", "connections", "delay")},
         "versions": versions("" if options.no_peers else os.environ.get("BENCH_PEERS", "")),
         "clients": rows,

@@ -13,6 +13,7 @@ import pytest
 
 from trait_lib import ROOT
 from trait_lib.passages import batch, client, prices
+from trait_lib.passages import ledger as book
 from trait_lib.passages.ledger import Ledger, Request
 
 BATCH = client.Route("batch", poll_seconds=0.02)
@@ -297,6 +298,64 @@ def unescaped(finish, desk):
         desk.files[name] = "".join(text + "\n" for text in texts).encode()
 
     return go
+
+
+def test_a_creation_that_may_have_happened_is_not_given_up_when_the_key_is_refused_then(
+    serve, ask, tmp_path
+):
+    server = script(serve(echo))
+    no = {"status": 401, "body": '{"error": {"message": "no"}}'}
+
+    def later(where):
+        if where == "POST batches":
+            server.at = lambda where: no
+            return {"drop": True}
+        return None
+
+    server.at = later
+    with pytest.raises(client.TeacherStopped, match="set OPENAI_API_KEY"):
+        ask(server, TEXTS, route=BATCH)
+    server.at = lambda where: None
+    assert [r.text for r in ask(server, TEXTS, route=BATCH)] == replies_to(TEXTS)
+    assert server.calls.count("POST batches") == 1
+    assert server.worked == Counter(TEXTS)
+
+
+def test_answers_about_a_batch_that_cannot_be_read_are_asked_for_again(serve, ask):
+    server = script(serve(echo))
+    odd = [{"status": 200, "body": "{"}, {"status": 200, "body": "[]"}]
+    server.at = lambda where: odd.pop() if where.startswith("GET batches/") and odd else None
+    assert [r.text for r in ask(server, TEXTS, route=BATCH)] == replies_to(TEXTS)
+    assert not odd
+
+
+def test_a_batch_that_the_server_has_lost_can_be_given_up(serve, ask, tmp_path):
+    server = script(serve(echo))
+    server.desk.seconds = 3600.0
+    soon = client.Route("batch", poll_seconds=0.01, wait_hours=0.0)
+    with pytest.raises(client.TeacherStopped, match="run again"):
+        ask(server, TEXTS, route=soon)
+    server.desk.batches.clear()
+    with pytest.raises(client.TeacherStopped, match="forget LEDGER"):
+        ask(server, TEXTS, route=BATCH)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.forget_batches() == 1
+        assert ledger.totals()["at_risk"] > 0  # it may have cost that
+    server.desk.seconds = 0.0
+    assert [r.text for r in ask(server, TEXTS, route=BATCH)] == replies_to(TEXTS)
+
+
+def test_a_batch_of_another_model_is_left_alone_and_does_not_hold_the_budget_check_up(
+    serve, ask, tmp_path
+):
+    server = script(serve(echo))
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.apply([book.batch_planned("other", server.url, "another model", 1)])
+    with pytest.raises(client.BudgetReached):
+        ask(server, TEXTS, route=BATCH, budget=1e-9)
+    assert [r.text for r in ask(server, TEXTS, route=BATCH)] == replies_to(TEXTS)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert [row["name"] for row in ledger.open_batches()] == ["other"]
 
 
 # --- killed -------------------------------------------------------------------------------------

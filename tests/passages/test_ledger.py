@@ -214,6 +214,7 @@ def test_the_command_line_hands_a_ledger_on(book, tmp_path, capsys):
     command_line(["export", str(book.path), rows])
     command_line(["load", theirs, rows])
     command_line(["totals", theirs])
+    command_line(["forget", theirs])
     told = capsys.readouterr().out
     assert "1 requests taken" in told and re.search(r"^done +1$", told, re.MULTILINE)
     for wrong in (["export", str(book.path)], ["totals", "nowhere.sqlite"], ["load", theirs, "no"]):

@@ -3,6 +3,7 @@
     python -m trait_lib.passages totals LEDGER
     python -m trait_lib.passages export LEDGER FILE      (FILE ends in .jsonl, .jsonl.gz or .zst)
     python -m trait_lib.passages load LEDGER FILE
+    python -m trait_lib.passages forget LEDGER           (open batches that the server has lost)
 
 With the exported file anyone makes the same passages without a key: parameter `replay` of
 notebook 02.
@@ -23,12 +24,12 @@ def main(arguments: Iterable[str] | None = None) -> None:
     """Do what the command line says; a mistake is told in one line, with exit status 2."""
     parser = argparse.ArgumentParser("python -m trait_lib.passages", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("action", choices=["totals", "export", "load"])
+    parser.add_argument("action", choices=["totals", "export", "load", "forget"])
     parser.add_argument("ledger", type=Path, help="ledger.sqlite in the folder of notebook 02")
     parser.add_argument("file", type=Path, nargs="?", help="of rows, for export and load")
     options = parser.parse_args(None if arguments is None else list(arguments))
-    if (options.action == "totals") == (options.file is not None):
-        parser.error("export and load need a FILE, totals takes none")
+    if (options.action in ("export", "load")) != (options.file is not None):
+        parser.error("export and load need a FILE, the others take none")
     if options.action != "load" and not options.ledger.exists():
         parser.error(f"{options.ledger}: no such ledger")
     try:
@@ -43,6 +44,8 @@ def _act(options: argparse.Namespace) -> None:
             print(f"{ledger.export(options.file)} requests written to {options.file}")
         elif options.action == "load":
             print(f"{ledger.load(options.file)} requests taken from {options.file}")
+        elif options.action == "forget":
+            print(f"{ledger.forget_batches()} open batches given up")
         else:
             for name, value in ledger.totals().items():
                 print(f"{name:18} {value:,}")

@@ -105,7 +105,7 @@ class Run:
                 break
             spent += worst
             portion[key] = request
-        if not portion and not self.ledger.open_batches():
+        if not portion and not self._mine():
             raise BudgetReached(budget_text(self.limits, self.half, spent, worst))
         return portion
 
@@ -128,7 +128,7 @@ class Run:
             self.ledger.apply(changes)
             try:
                 await self._upload_and_create(name, file)
-            except Lasting as stop:  # refused: nothing was bought
+            except Lasting as stop:  # refused at the first try: nothing was bought
                 self._withdraw(name, str(stop))
                 raise
         return list(kept)
@@ -234,12 +234,24 @@ class Run:
             else:
                 self._withdraw(name, "not sent: the run was stopped")
         else:
-            batch = await self._heard(lambda: self.client.batches.retrieve(row["batch"]))
+            batch = await self._retrieve(row["batch"])
             counts = batch.request_counts
             bar.total, bar.n = row["requests"], counts.completed if counts else 0
             bar.refresh()
             if batch.status in ENDED:
                 await self._close(name, batch)
+
+    async def _retrieve(self, name: str) -> Batch:
+        try:
+            batch = await self._heard(lambda: self.client.batches.retrieve(name))
+        except Lasting as stop:
+            raise TeacherStopped(
+                f"batch {name}: {stop}. If it is gone for good, `python -m trait_lib.passages "
+                "forget LEDGER` gives it up, with what it cost"
+            ) from None
+        if not isinstance(batch, Batch):
+            raise Retry("the answer is no batch")
+        return batch
 
     def _leave(self, row: Mapping[str, Any]) -> None:
         """A batch on another server: given up when it is free, else that server is named."""
@@ -347,6 +359,8 @@ class Run:
             return await call()
         except openai.APIError as error:
             verdict = replies.judge_error(error, self.client.api_key)
+        except ValueError as error:  # no JSON, or not of its form
+            verdict = Retry(f"the answer cannot be read: {str(error)[:80]}")
         raise verdict if isinstance(verdict, Retry) else Lasting(str(verdict)) from None
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -358,6 +372,10 @@ class Run:
             except Retry as retry:
                 error = retry.error
                 await asyncio.sleep(max(retry.pause, replies.delay(self.limits, number)))
+            except Lasting as stop:
+                if number == 0:
+                    raise
+                raise TeacherStopped(str(stop)) from None  # an earlier try may have done it
         raise TeacherStopped(f"the server takes no batch: {error}. Run again to go on from here")
 
 

@@ -245,6 +245,15 @@ class Ledger:
         ).fetchone()
         return dict(row)
 
+    def forget_batches(self) -> int:
+        """Give up all open batches; what they may have cost stays at risk. Returns their number."""
+        found = self.open_batches()
+        for row in found:
+            reason = f"the batch {row['batch']} was given up"
+            changes = [failed(key, reason) for key in self.waiting_in(row["name"])]
+            self.apply([*changes, batch_closed(row["name"], "forgotten")])
+        return len(found)
+
     # --- verdicts, and copies for others ---
 
     def judge(self, verdicts: Mapping[str, str]) -> None:
