@@ -53,7 +53,7 @@ def equivalent(gold: str, answer: str, compare: Compare, kind: str | None = None
         return based
     if squeezed(gold).replace(DEGREE, "") == squeezed(answer).replace(DEGREE, ""):
         return True, "same but for degree signs"
-    if has_words(gold) and plain_words(gold) == plain_words(answer):
+    if has_words(gold) and _without_and(gold) == _without_and(answer):
         return True, "same words"
     if (kind == "text" and not AN_AMOUNT.fullmatch(gold)) or is_text(gold):
         return same_words(gold, answer)
@@ -66,6 +66,11 @@ def equivalent(gold: str, answer: str, compare: Compare, kind: str | None = None
     if squeezed(gold) == squeezed(answer):
         return bool(squeezed(gold)), "same but for units"
     return _forms(gold, answer, compare)
+
+
+def _without_and(text: str) -> list[str]:
+    """`3 hours and 20 minutes` as the words of `3 hours 20 minutes`."""
+    return [word for word in plain_words(text) if word != "and"]
 
 
 def _bases(gold: str, answer: str) -> Verdict | None:
@@ -124,7 +129,7 @@ def _flat(text: str) -> bool:
 
 
 def _plus_minus(text: str) -> list[str]:
-    if "\\pm" not in text and "\\mp" not in text:
+    if not re.search(r"\\(?:pm|mp)(?![a-zA-Z])", text):
         return [text]
     upper = re.sub(r"\\pm(?![a-zA-Z])", "+", text)
     lower = re.sub(r"\\pm(?![a-zA-Z])", "-", text)
@@ -190,7 +195,11 @@ def sides(text: str) -> list[str]:
 
 def _unwrapped(gold: str, answer: str, compare: Compare) -> tuple[str, str]:
     """Take the names off: `x = 5` is 5, `x \\in S` is S, `3 + 4 = 7` is 7, `a \\approx b` is a."""
-    gold, answer = (_after_in(_exact_side(text)) for text in (gold, answer))
+    gold, answer = (_exact_side(text) for text in (gold, answer))
+    names = {_member(text) for text in (gold, answer)} - {None}
+    if len(names) > 1:
+        return gold, answer  # `x \\in S` is not `y \\in S`
+    gold, answer = (_after_in(text) for text in (gold, answer))
     if any(outside(text, ORDER) for text in (gold, answer)) or len(elements(answer)) > 1:
         return gold, answer
     left, right = sides(gold), sides(answer)
@@ -214,6 +223,12 @@ def _exact_side(text: str) -> str:
     r"""`\sqrt{2} \approx 1.414` states the root; `x \approx 1.414` states the decimal."""
     parts = [trimmed(part) for part in text.split("\\approx")]
     return next((part for part in parts if part and not is_label(part)), text)
+
+
+def _member(text: str) -> str | None:
+    """The letter of which a text says that it lies in a set."""
+    parts = re.split(r"\\in(?![a-zA-Z])", text)
+    return squeezed(parts[0]) if len(parts) == 2 and _is_variable(parts[0]) else None
 
 
 def _after_in(text: str) -> str:
@@ -274,7 +289,10 @@ def _unions(gold: str, answer: str, compare: Compare) -> Verdict | None:
     return _unordered([trimmed(p) for p in parts[0]], [trimmed(p) for p in parts[1]], compare)
 
 
-REALS = {r"\mathbb{R}", "allrealnumbers", "allreals", r"\text{allrealnumbers}", r"\text{allreals}"}
+REALS = re.compile(r"\\mathbb\{R\}|(?:\\text\{)?(?:all|theset\w*)?real(?:number)?s\}?", re.I)
+CONDITION = re.compile(  # `\{x | x > 1\}`
+    r"\\\{\s*([a-zA-Z])\s*(?:\\in\s*\\mathbb\{R\}\s*)?[|:]\s*([^|:]*[<>][^|:]*)\\\}"
+)
 
 
 POINT = re.compile(  # `P(1,2)`, `the point (1,2)`
@@ -285,7 +303,7 @@ POINT = re.compile(  # `P(1,2)`, `the point (1,2)`
 def _enclosed(gold: str, answer: str, compare: Compare) -> Verdict | None:
     """Tuples and intervals: the brackets count, and the order; sets: neither."""
     gold, answer = (
-        r"(-\infty,\infty)" if squeezed(text) in REALS else _interval(text)
+        r"(-\infty,\infty)" if REALS.fullmatch(squeezed(text)) else _interval(text)
         for text in (gold, answer)
     )
     if enclosed(gold) and (point := POINT.match(answer)):
@@ -325,6 +343,8 @@ def _tuple_and_list(
 
 def _interval(text: str) -> str:
     """An inequality in one letter as an interval; other text as it is."""
+    condition = CONDITION.fullmatch(text.strip())
+    text = condition[2].strip() if condition else text
     pieces = re.split(r"(<=|>=|<|>)", text)
     if len(pieces) == 3:
         left, relation, right = (p.strip() for p in pieces)

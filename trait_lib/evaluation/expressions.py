@@ -245,8 +245,7 @@ class _Reader:
         else:
             return whole
         if not 0 < part[0] < part[1]:
-            self.at = before
-            return whole
+            raise Unreadable("a whole number beside an improper fraction")
         return whole + Fraction(part[0]) / Fraction(part[1])
 
     def letters(self) -> Tree:

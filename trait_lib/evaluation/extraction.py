@@ -428,8 +428,9 @@ def choice_letter(stretch: str, whole_text: bool = False) -> str | None:
         "",
         affirmed(stretch),
     )
-    if "</" in plain:
-        plain = HTML_TAG.sub(" ", plain)
+    if "<" in plain:
+        closed = "</" in plain
+        plain = HTML_TAG.sub(lambda m: " " if closed or m[0].islower() else m[0], plain)
     plain = re.sub(r"\\[(){}\[\],;!: ]|\\left|\\right|\\quad|~|[$*_`\"']", " ", plain).strip()
     letter = _letter_in_prose(plain) if whole_text else _first_letter(plain)
     return letter or None

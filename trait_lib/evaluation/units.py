@@ -34,6 +34,7 @@ UNIT_WORD = re.compile(
 )
 UNIT_POWER = re.compile(r"[a-zA-Z]\s*\}\s*\^\s*\{?\s*(-?\d)\s*\}?$")
 PRODUCT_OF_UNITS = re.compile(r"(?<=[\d}])\s*(?:[kM]?[NWJAVg]|lb)\s?\*\s?(?:m|h|hr|s|ft|cm)$")
+MOST_UNITS = 8  # one after another
 OF_WHAT = re.compile(  # `3/4 of the cake`
     r"(?<=[\d)}%])\s+of\s+(?:the|a|an|all|his|her|its|their|it)\b[a-zA-Z\s'-]*$"
 )
@@ -51,8 +52,7 @@ def without_units(text: str) -> str:
     letter that touches its number (`5x`) is none.
     """
     text = PRODUCT_OF_UNITS.sub("", JOINED_UNITS.sub(r"\1\2", text))
-    before = None
-    while text != before:
+    for _ in range(MOST_UNITS):
         before = text
         if not any(name in text for name in ("sin", "cos", "tan", "sec", "csc", "cot")):
             text = re.sub(r"°(?:\s*(?:\\text\{)?[CFK]\}?)?$", "", text).strip()
@@ -65,6 +65,8 @@ def without_units(text: str) -> str:
             match = match if match and _is_unit(match, text) else None
         if match:
             text = trimmed(text[: match.start()])
+        if text == before:
+            break
     return text
 
 

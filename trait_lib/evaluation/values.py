@@ -113,6 +113,8 @@ def scalars(gold: str, answer: str, compare: Compare) -> Verdict:
             return True, "same number"
         rounded = is_rounding(gold, answer, *values)
         return rounded, "rounded to 3 digits or more" if rounded else "a different number"
+    if 0 in values and expressions.variables(first) != expressions.variables(second):
+        return False, "letters beside 0"  # `b0` and `0x` are slips of `b = 0` and of `10x`
     if expressions.too_large(first) or expressions.too_large(second):
         return False, "too large to work out"
     close = numerically(first, second)
