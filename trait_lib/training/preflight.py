@@ -213,10 +213,12 @@ def _existing(folder: Path) -> Path:
 def table(result: Estimate) -> list[tuple[str, str]]:
     """The estimate as (name, value) lines; the free disk, which differs by machine, is left out."""
     shown = {name: value for name, value in asdict(result).items() if name != "free_disk_gib"}
-    return [
-        (name.replace("_", " "), f"{value:.3g}" if isinstance(value, float) else f"{value:,}")
-        for name, value in shown.items()
-    ]
+    return [(name.replace("_", " "), _number(value)) for name, value in shown.items()]
+
+
+def _number(value: float) -> str:
+    """Whole numbers in full up to a million million, others with three digits."""
+    return f"{value:,.0f}" if isinstance(value, int) or 1000 <= value < 1e12 else f"{value:.3g}"
 
 
 def check_memory(config: Mapping[str, Any], ranks: int, micro_rows: int, gib: float) -> None:
