@@ -46,7 +46,8 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="few items, once; no results file")
-    parser.add_argument("--repeats", type=int, default=3, help="in each of two turns")
+    parser.add_argument("--repeats", type=int, default=3, help="in each turn")
+    parser.add_argument("--turns", type=int, default=2, help="of both sides, one after the other")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -175,10 +176,10 @@ def main() -> int:
     for name, (shots, examples_for, target) in CASES.items():
         job = job_of(folder, shots, examples_for, 40 if options.quick else 10**6)
         job["repeats"] = 1 if options.quick else options.repeats
-        line = compare(name, job, 1 if options.quick else 2, peers)
+        line = compare(name, job, 1 if options.quick else options.turns, peers)
         line["target"] = target if peers else None
         lines.append(line)
-        print(f"{name}: done", flush=True)
+        print(text_table([line]), flush=True)
     print(text_table(lines))
     missed = [
         line
