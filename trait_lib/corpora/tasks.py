@@ -32,7 +32,7 @@ and how notebook 04 asks it:
     prompt                         the text before an answer, a template of {question}
     examples                       worked examples that we wrote: rows with question, solution,
                                    answer and perhaps options, or the name of a file
-                                   `params/<domain>/examples/<name>.yaml`; without them examples
+                                   `examples/<name>.yaml` beside the task file; without them examples
                                    are drawn from the training or development problems
 
 A relevance task has query, document, label, grade, prompt, positive, negative in place of
@@ -185,7 +185,7 @@ def _examples(path: Path, settings: dict[str, Any]) -> list[Row]:
     """
     given = settings["examples"]
     if isinstance(given, str):
-        file = path.parents[1] / "examples" / f"{given}.yaml"
+        file = path.parent / "examples" / f"{given}.yaml"
         if not file.is_file():
             raise ParameterError(f"{path}: examples {given!r}: no file {file}")
         given = yaml.safe_load(file.read_text(encoding="utf-8"))
