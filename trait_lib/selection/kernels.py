@@ -201,120 +201,129 @@ def fnv(word: bytes) -> int:
 END_HASH = U32(fnv(b"</s>"))
 
 
-@kernel
-def _find(
-    line: np.ndarray,
-    start: int,
-    stop: int,
-    value: int,
-    slots: np.ndarray,
-    hashes: np.ndarray,
-    spelling: np.ndarray,
-    offsets: np.ndarray,
-) -> int:
-    """The number of the word in line[start:stop], or -1; open addressing, compared by bytes."""
-    mask = len(slots) - 1
-    slot = I64(value) & mask
-    while slots[slot] >= 0:
-        word = int(slots[slot])
-        if hashes[word] == value and offsets[word + 1] - offsets[word] == stop - start:
-            first = int(offsets[word])
-            same = True
-            for i in range(stop - start):
-                if spelling[first + i] != line[start + i]:
-                    same = False
-                    break
-            if same:
-                return word
-        slot = (slot + 1) & mask
-    return -1
+SEED64, PRIME64 = U64(0xCBF29CE484222325), U64(0x100000001B3)
+
+
+def fnv64(word: bytes) -> int:
+    """64-bit FNV-1a, by which a word is known here; 0 is left to free slots."""
+    value = int(SEED64)
+    for byte in word:
+        value = ((value ^ byte) * int(PRIME64)) & 0xFFFFFFFFFFFFFFFF
+    return value or 1
+
+
+END_KEY = U64(fnv64(b"</s>"))
 
 
 @kernel
-def fill_slots(hashes: np.ndarray, slots: np.ndarray) -> None:
-    """Enter words 0, 1, 2, ... into the table that `_find` reads."""
-    mask = len(slots) - 1
-    for word in range(len(hashes)):
-        slot = I64(hashes[word]) & mask
-        while slots[slot] >= 0:
-            slot = (slot + 1) & mask
-        slots[slot] = word
+def fill_slots(keys: np.ndarray, numbers: np.ndarray, slots: np.ndarray, at: np.ndarray) -> None:
+    """Enter words and their numbers into the table that `add_line` reads."""
+    mask = U64(len(slots) - 1)
+    for word in range(len(keys)):
+        slot = I64(keys[word] & mask)
+        while slots[slot] != 0:
+            slot = I64(U64(slot + 1) & mask)
+        slots[slot] = keys[word]
+        at[slot] = numbers[word]
+
+
+@kernel
+def _split(
+    line: np.ndarray, start: int, stop: int, hashes: np.ndarray, keys: np.ndarray
+) -> int:  # fmt: skip
+    """Both hashes of each word of a line, the end mark included; returns how many.
+
+    As fastText: seven kinds of blanks (a line break is one of them here), labels are passed over,
+    the line ends at `</s>` wherever it stands.
+    """
+    words = 0
+    i = start
+    while True:
+        while i < stop and (line[i] == 32 or 9 <= line[i] <= 13 or line[i] == 0):
+            i += 1
+        if i == stop:
+            break
+        first = i
+        value, key = U32(2166136261), SEED64
+        while i < stop:
+            byte = line[i]
+            if byte <= 32 and (byte == 32 or 9 <= byte <= 13 or byte == 0):
+                break
+            value = U32((value ^ U32(np.int32(np.int8(byte)))) * U32(16777619))
+            key = (key ^ U64(byte)) * PRIME64
+            i += 1
+        if line[first] == 95 and i - first >= 9 and _ends_with_label(line, first + 9):
+            continue
+        if line[first] == 60 and _is_end_mark(line, first, i):
+            break
+        hashes[words], keys[words] = value, key
+        words += 1
+    hashes[words], keys[words] = END_HASH, END_KEY
+    return words + 1
+
+
+@kernel
+def _modulo(value: int, divisor: int, inverse: float) -> int:
+    """value % divisor for 64-bit numbers, by a multiplication where that is exact.
+
+    From 2^14 on, the quotient stays below 2^50, so its estimate in floating point is off by at
+    most one.
+    """
+    if divisor < 16384:
+        return I64(value % divisor)
+    rest = I64(value - U64(I64(np.float64(value) * inverse)) * divisor)
+    if rest < 0:
+        rest += I64(divisor)
+    elif rest >= I64(divisor):
+        rest -= I64(divisor)
+    return rest
 
 
 @kernel
 def add_line(
-    line: np.ndarray,
-    start: int,
-    stop: int,
-    numbers: np.ndarray,
-    words: int,
-    buckets: int,
-    ngrams: int,
-    end_word: int,
-    slots: np.ndarray,
-    hashes: np.ndarray,
-    spelling: np.ndarray,
-    offsets: np.ndarray,
-    running: np.ndarray,
-) -> float:
+    line: np.ndarray, start: int, stop: int, numbers: np.ndarray, ngrams: int,
+    slots: np.ndarray, at: np.ndarray, hashes: np.ndarray, keys: np.ndarray,
+) -> float:  # fmt: skip
     """The mean number of the words and n-grams of line[start:stop] and of the end mark.
 
-    As fastText: split at its seven blanks (a line break is one of them here), stop at `</s>`,
-    pass over labels, hash signed bytes, unknown words count in n-grams only.
+    Unknown words count in n-grams only. Words are known by 64 bits: that an unknown word shares
+    them with one of a million known ones has probability 5e-14.
 
     Args:
         line: uint8.
         start: first byte.
         stop: the byte after the last one.
-        numbers: float32, one per word and then one per bucket.
-        words: how many words there are.
-        buckets: how many buckets.
+        numbers: float32, one per bucket of n-grams.
         ngrams: words in the longest n-gram.
-        end_word: the number of the word `</s>`, -1 when there is none.
-        slots: int32, a power of two of them; word numbers, -1 where free.
-        hashes: uint32, of each word.
-        spelling: uint8, all words in a row.
-        offsets: int64, where each word begins in `spelling`, and where the last one ends.
-        running: uint64, shape (ngrams,), the n-grams that the next word may continue.
+        slots: uint64, a power of two of them; 0 where free.
+        at: float32, the number of the word in each slot.
+        hashes: uint32, room for (stop - start) // 2 + 2 words.
+        keys: uint64, as much room.
 
     Returns:
         Log-odds; 0 when the model knows nothing of the line.
     """
+    words = _split(line, start, stop, hashes, keys)
+    mask = U64(len(slots) - 1)
     total, count = 0.0, 0
-    before = 0  # words so far, at most ngrams - 1
-    i = start
-    ended = False
-    while not ended:
-        while i < stop and (line[i] == 32 or 9 <= line[i] <= 13 or line[i] == 0):
-            i += 1
-        first = i
-        value = U32(2166136261)
-        while i < stop and not (line[i] == 32 or 9 <= line[i] <= 13 or line[i] == 0):
-            value = U32((value ^ U32(np.int32(np.int8(line[i])))) * U32(16777619))
-            i += 1
-        if i - first >= 9 and _ends_with_label(line, first + 9):
-            continue
-        ended = i == first  # no word left: the end mark is the last one
-        if ended:
-            value = END_HASH
-            word = end_word
-        else:
-            word = _find(line, first, i, int(value), slots, hashes, spelling, offsets)
-            ended = value == END_HASH and _is_end_mark(line, first, i)
-        if word >= 0:
-            total += numbers[word]
-            count += 1
-        if ngrams > 1 and buckets > 0:
-            wide = U64(np.int64(np.int32(value)))  # fastText keeps hashes in signed 32 bits
-            for k in range(before):
-                running[k] = running[k] * U64(116049371) + wide
-                total += numbers[words + int(running[k] % U64(buckets))]
-            count += before
-            if before < ngrams - 1:
-                before += 1
-            for k in range(before - 1, 0, -1):
-                running[k] = running[k - 1]
-            running[0] = wide
+    # loops of their own, where one look-up need not wait for another
+    for i in range(words):
+        slot = I64(keys[i] & mask)
+        while slots[slot] != 0:
+            if slots[slot] == keys[i]:
+                total += at[slot]
+                count += 1
+                break
+            slot = I64(U64(slot + 1) & mask)
+    buckets = U64(len(numbers))
+    inverse = 1.0 / buckets if buckets > 0 else 0.0
+    if ngrams > 1 and buckets > 0:
+        for i in range(words - 1):
+            wide = U64(I64(np.int32(hashes[i])))  # fastText keeps hashes in signed 32 bits
+            for j in range(i + 1, min(words, i + ngrams)):
+                wide = wide * U64(116049371) + U64(I64(np.int32(hashes[j])))
+                total += numbers[_modulo(wide, buckets, inverse)]
+                count += 1
     return total / count if count else 0.0
 
 
@@ -329,43 +338,26 @@ def room(begins: np.ndarray, ends: np.ndarray) -> int:
 
 @kernel
 def score(
-    data: np.ndarray,
-    begins: np.ndarray,
-    ends: np.ndarray,
-    form: int,
-    table: np.ndarray,
-    numbers: np.ndarray,
-    words: int,
-    buckets: int,
-    ngrams: int,
-    end_word: int,
-    slots: np.ndarray,
-    hashes: np.ndarray,
-    spelling: np.ndarray,
-    offsets: np.ndarray,
-    scores: np.ndarray,
-    left: np.ndarray,
-) -> None:
+    data: np.ndarray, begins: np.ndarray, ends: np.ndarray, form: int, table: np.ndarray,
+    numbers: np.ndarray, ngrams: int, slots: np.ndarray, at: np.ndarray,
+    scores: np.ndarray, left: np.ndarray,
+) -> None:  # fmt: skip
     """Score documents data[begins[i]:ends[i]]; `left[i]` where Python has to write the line.
 
     A `form` below 0 reads the documents as they are.
     """
-    line = np.empty(room(begins, ends) if form >= 0 else 1, dtype=np.uint8)
-    running = np.zeros(max(1, ngrams), dtype=U64)
+    size = room(begins, ends)
+    line = np.empty(size if form >= 0 else 1, dtype=np.uint8)
+    hashes, keys = np.empty(size // 2 + 2, dtype=U32), np.empty(size // 2 + 2, dtype=U64)
     for i in range(len(scores)):
+        first, last = begins[i], ends[i]
         if form < 0:
-            scores[i] = add_line(
-                data, begins[i], ends[i], numbers, words, buckets, ngrams, end_word,
-                slots, hashes, spelling, offsets, running,
-            )  # fmt: skip
+            scores[i] = add_line(data, first, last, numbers, ngrams, slots, at, hashes, keys)
             continue
-        end = write_line(data, begins[i], ends[i], form, table, line)
+        end = write_line(data, first, last, form, table, line)
         left[i] = end < 0
         if end >= 0:
-            scores[i] = add_line(
-                line, 0, end, numbers, words, buckets, ngrams, end_word,
-                slots, hashes, spelling, offsets, running,
-            )  # fmt: skip
+            scores[i] = add_line(line, 0, end, numbers, ngrams, slots, at, hashes, keys)
 
 
 # --- a line as DSIR reads it ------------------------------------------------------------------

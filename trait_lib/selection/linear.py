@@ -46,12 +46,10 @@ class NotLinear(ValueError):
 class Linear:
     """A two-label fastText model as one number per word and bucket."""
 
-    numbers: np.ndarray  # float32 (words + buckets,)
-    spelling: np.ndarray  # uint8, all words in a row
-    offsets: np.ndarray  # int64 (words + 1,)
-    hashes: np.ndarray  # uint32 (words,)
-    slots: np.ndarray  # int32, a power of two of them
-    settings: np.ndarray  # int64: words, buckets, ngrams, number of the word </s> or -1
+    numbers: np.ndarray  # float32 (buckets,)
+    slots: np.ndarray  # uint64, a power of two of them: 64 bits of a word, 0 where free
+    at: np.ndarray  # float32, the number of the word in each slot
+    ngrams: np.ndarray  # int64 (1,): words in the longest n-gram
 
 
 # --- reading a model --------------------------------------------------------------------------
@@ -136,15 +134,14 @@ def _multiply(data: mmap.mmap, start: int, rows: int, direction: np.ndarray) -> 
 
 
 def _with_words(words: list[bytes], numbers: np.ndarray, buckets: int, ngrams: int) -> Linear:
-    offsets = np.cumsum([0, *map(len, words)], dtype=np.int64)
-    hashes = np.array([kernels.fnv(word) for word in words], dtype=np.uint32)
-    room = 1 << max(4, (2 * len(words)).bit_length())
-    slots = np.full(room, -1, dtype=np.int32)
-    kernels.fill_slots(hashes, slots)
-    end_word = words.index(b"</s>") if b"</s>" in words else -1
-    settings = np.array([len(words), buckets, ngrams, end_word], dtype=np.int64)
-    spelling = np.frombuffer(b"".join(words), dtype=np.uint8)
-    return _frozen(Linear(numbers, spelling, offsets, hashes, slots, settings))
+    keys = np.array([kernels.fnv64(word) for word in words], dtype=np.uint64)
+    if len(np.unique(keys)) < len(keys):  # once in ten million models of a million words
+        raise NotLinear("two of the model's words share a 64-bit hash; train with another seed")
+    slots = np.zeros(1 << max(4, (2 * len(words)).bit_length()), dtype=np.uint64)
+    at = np.zeros(len(slots), dtype=np.float32)
+    kernels.fill_slots(keys, numbers[: len(words)], slots, at)
+    rest = numbers[len(words) : len(words) + buckets].copy()
+    return _frozen(Linear(rest, slots, at, np.array([ngrams], dtype=np.int64)))
 
 
 def _frozen(model: Linear) -> Linear:
@@ -167,7 +164,7 @@ def load(folder: str | Path) -> Linear:
     parts = {
         p.name: np.load(Path(folder) / f".{p.name}.npy", mmap_mode="r") for p in fields(Linear)
     }
-    return _frozen(Linear(**{name: np.asarray(part) for name, part in parts.items()}))
+    return _frozen(Linear(**{name: np.array(part) for name, part in parts.items()}))
 
 
 # --- scoring ----------------------------------------------------------------------------------
@@ -223,11 +220,9 @@ def _score(
     scores: np.ndarray,
     left: np.ndarray,
 ) -> None:
-    words, buckets, ngrams, end_word = (int(n) for n in model.settings)
-    table = kernels.code_points()
     kernels.score(
-        data, begins, ends, form, table, model.numbers, words, buckets, ngrams, end_word,
-        model.slots, model.hashes, model.spelling, model.offsets, scores, left,
+        data, begins, ends, form, kernels.code_points(), model.numbers, int(model.ngrams[0]),
+        model.slots, model.at, scores, left,
     )  # fmt: skip
 
 
