@@ -280,6 +280,12 @@ def test_own_examples_become_rows(folder):
     ]
 
 
+def test_a_task_names_the_files_that_decide_how_it_is_asked():
+    loaded = load_task("svamp", "math")
+    assert [file.name for file in loaded.files] == ["svamp.yaml", "word_problems.yaml"]
+    assert load_task("gsm8k", "math").files == [load_task("gsm8k", "math").path]
+
+
 def test_entries_for_the_hub_replace_the_others(folder):
     path = task(folder, hub={"files": {"test": ["hub://a/b?split=test"]}, "answer": "{b}"})
     assert load_task(path).sources("test") == ["test.jsonl"]

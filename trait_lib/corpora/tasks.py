@@ -31,8 +31,8 @@ and how notebook 04 asks it:
     shots, stop, max_new_tokens    examples in a prompt, what ends an answer, tokens at most
     prompt                         the text before an answer, a template of {question}
     examples                       worked examples that we wrote: rows with question, solution,
-                                   answer and perhaps options, or the name of a file
-                                   `examples/<name>.yaml` beside the task file; without them examples
+                                   answer and perhaps options, or the name of a file in the
+                                   folder `examples` beside the task file; without them examples
                                    are drawn from the training or development problems
 
 A relevance task has query, document, label, grade, prompt, positive, negative in place of
@@ -86,6 +86,12 @@ class Task:
     path: Path
     form: str
     settings: dict[str, Any]
+    examples_file: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that say how the task is asked: its own, and that of its examples."""
+        return [self.path, *([self.examples_file] if self.examples_file else [])]
 
     def sources(self, split: str) -> list[str]:
         """The files of a split; none when the task has no such split."""
@@ -132,9 +138,12 @@ def load_task(path: str | Path, domain: str = "") -> Task:
             raise ParameterError(f"{path}: names no source on the Hub; leave {HUB!r} out")
         settings = {**settings, **on_hub}
     _check(path, settings)
+    file = None
     if "examples" in settings:
-        settings["examples"] = _examples(path, settings)
-    return Task(path.stem, path, settings.get("form", "problem"), settings)
+        named = settings["examples"]
+        file = path.parent / "examples" / f"{named}.yaml" if isinstance(named, str) else None
+        settings["examples"] = _examples(path, named, file)
+    return Task(path.stem, path, settings.get("form", "problem"), settings, file)
 
 
 def _check(path: Path, settings: dict[str, Any]) -> None:
@@ -177,15 +186,13 @@ def _check(path: Path, settings: dict[str, Any]) -> None:
             )
 
 
-def _examples(path: Path, settings: dict[str, Any]) -> list[Row]:
+def _examples(path: Path, given: Any, file: Path | None) -> list[Row]:
     """The worked examples of a task file, as rows with question, solution and answer.
 
     Raises:
         ParameterError: no such file of examples, or one that lacks what an example needs.
     """
-    given = settings["examples"]
-    if isinstance(given, str):
-        file = path.parent / "examples" / f"{given}.yaml"
+    if file is not None:
         if not file.is_file():
             raise ParameterError(f"{path}: examples {given!r}: no file {file}")
         given = yaml.safe_load(file.read_text(encoding="utf-8"))
