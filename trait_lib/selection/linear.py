@@ -151,7 +151,7 @@ def _frozen(model: Linear) -> Linear:
 
 
 def save(model: Linear, folder: str | Path) -> Path:
-    """Write the model as .npy files, which several processes can map into the same memory."""
+    """Write the model as .npy files, from which workers read it."""
     for part in fields(model):
         path = Path(folder) / f".{part.name}.npy"
         with records.atomic_path(path) as temporary, open(temporary, "wb") as handle:
@@ -160,11 +160,9 @@ def save(model: Linear, folder: str | Path) -> Path:
 
 
 def load(folder: str | Path) -> Linear:
-    """Map the files that `save` wrote."""
-    parts = {
-        p.name: np.load(Path(folder) / f".{p.name}.npy", mmap_mode="r") for p in fields(Linear)
-    }
-    return _frozen(Linear(**{name: np.array(part) for name, part in parts.items()}))
+    """Read the files that `save` wrote: some megabytes a worker, where fastText needs gigabytes."""
+    parts = {p.name: np.load(Path(folder) / f".{p.name}.npy") for p in fields(Linear)}
+    return _frozen(Linear(**parts))
 
 
 # --- scoring ----------------------------------------------------------------------------------
