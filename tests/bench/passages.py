@@ -27,6 +27,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 PEERS = {"curator": "bespokelabs-curator", "distilabel": "distilabel"}
 SHARE, MEMORY_MB = 0.95, 300
+REQUESTS = 10_000
 
 
 def write_prompts(path: Path, count: int) -> None:
@@ -144,11 +145,18 @@ def versions(peer_python: str) -> dict[str, str]:
     return found
 
 
+def arguments_text(options: argparse.Namespace) -> str:
+    """What the command had beside its defaults."""
+    found = "" if options.requests == REQUESTS else f" --requests {options.requests}"
+    found += " --no-peers" if options.no_peers else ""
+    return f' BENCH_ARGS="{found.strip()}"' if found else ""
+
+
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--requests", type=int, default=REQUESTS)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--delay", type=float, default=0.2, help="seconds before each reply")
     parser.add_argument("--quick", action="store_true", help="1,000 requests, not kept")
@@ -164,7 +172,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     if busy > 0.5:
         print(f"the machine was busy before the run (load {busy:.1f}): the ratios are too low")
     result = {
-        "command": "make bench-passages",
+        "command": "make bench-passages" + arguments_text(options),
         "date": datetime.date.today().isoformat(),
         "cores": os.cpu_count(),
         "load_before": round(busy, 2),
