@@ -140,6 +140,11 @@ def error(status, code, message="no"):
         (error(403, "forbidden"), "another model or key"),
         (error(404, "model_not_found"), "check model and base_url"),
         (error(429, "insufficient_quota"), "quota is used up"),
+        (
+            {"status": 429, "body": '{"error": {"type": "insufficient_quota", "message": "no"}}'},
+            "quota is used up",
+        ),
+        (error(402, "payment_required"), "add some, then run again"),
     ],
 )
 def test_a_lasting_fault_stops_at_once_and_says_what_to_do(serve, ask, fault, advice):
