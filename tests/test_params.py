@@ -65,6 +65,7 @@ def test_allowed_values_pass(name, value):
         ("steps", True, "must be of type int"),
         ("keep", 1, "must be of type bool"),
         ("keep", "yes", "must be of type bool"),
+        ("keep", "true", "takes True, with a capital"),
         ("files", "a", "must be of type list"),
         ("sizes", [1, 4], "must lie in {1, 2, 3}"),
         ("domain", "law", "must lie in {math, ads}"),

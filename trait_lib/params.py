@@ -70,12 +70,14 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _hint(wanted: str, value: Any) -> str:
-    """Explain YAML 1.1's best-known trap: 1e-4 without a dot is text there."""
+    """Explain the best-known traps: 1e-4 is text in YAML 1.1, and -p name true is text, too."""
     if wanted in ("int", "float") and isinstance(value, str):
         if re.fullmatch(r"[+-]?\d+e[+-]?\d+", value.strip(), re.IGNORECASE):
             mantissa, exponent = value.strip().lower().split("e")
             return f"; YAML 1.1 reads that as text, write {mantissa}.0e{exponent}"
         return "; write the number without quotes"
+    if wanted == "bool" and isinstance(value, str) and value.lower() in ("true", "false"):
+        return f"; papermill's -p takes {value.capitalize()}, with a capital letter"
     return ""
 
 
