@@ -142,13 +142,13 @@ def scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
-def whole_notebook_pass(source: str, model: str, number: int) -> None:
+def whole_notebook_pass(source: str, method: str, number: int) -> None:
     """Both rankings over a corpus, in a process whose memory is then asked for."""
     with scratch() as folder:
         parts, pool = folder / "parts", shards.find([source])
         raw = corpus.count_grams(folder, pool, engine(), FIELDS)
         ratio = dsir.log_ratio(raw + 1, raw)
-        methods = [linear.publish(model, parts, "words"), dsir.publish(ratio, parts, 0)]
+        methods = [json.loads(method), dsir.publish(ratio, parts, 0)]
         done = corpus.scan(folder, pool, methods, engine(), FIELDS)
         from trait_lib.selection import table
 
@@ -265,9 +265,11 @@ def compare_dsir(folder: Path, documents: int, rounds: int) -> dict[str, Any]:
 def memory(folder: Path, model: Path, times: int) -> dict[str, float]:
     """Peak bytes of a whole pass over one file, and over `times` of them in one file."""
     found = {}
+    # written here: reading fastText's own file maps gigabytes and would hide the rest
+    method = json.dumps(linear.publish(model, folder, "words"))
     for name in ("once", "many"):
         command = [sys.executable, __file__, "--memory", str(folder / f"{name}.jsonl.gz"),
-                   str(model), "500"]  # fmt: skip
+                   method, "500"]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         found[name] = float(done.stdout.splitlines()[-1])
     return {**found, "times": times, "ratio": found["many"] / found["once"]}
@@ -276,7 +278,9 @@ def memory(folder: Path, model: Path, times: int) -> dict[str, float]:
 # --- input and output -------------------------------------------------------------------------
 
 
-def prepare(folder: Path, documents: int, published: int, times: int) -> None:
+def prepare(
+    folder: Path, documents: int, published: int, times: int, models: dict[str, dict]
+) -> None:
     """Write all input files and train the models."""
     world = World()
     rows = world.rows(documents)
@@ -295,7 +299,7 @@ def prepare(folder: Path, documents: int, published: int, times: int) -> None:
         for _ in range(times):
             handle.write(once)
     outside = [world.document(False) for _ in range(1000)]
-    for name, settings in (("model", MODEL), ("large", LARGE)):
+    for name, settings in models.items():
         classifier.save(classifier.train(inside, outside, settings, 1, "plain"), folder / name)
     method = linear.publish(folder / "model", folder, "plain")
     filtered(folder / "pool.parquet", folder / "warm.parquet", method, 0.0)
@@ -334,19 +338,22 @@ def show(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def measure(documents: int, published: int, rounds: int, times: int) -> dict[str, Any]:
+def measure(
+    documents: int, published: int, rounds: int, times: int, models: dict[str, dict]
+) -> dict[str, Any]:
     """Everything."""
     os.environ["OMP_NUM_THREADS"] = "1"
     with scratch() as folder:
-        prepare(folder, documents, published, times)
+        prepare(folder, documents, published, times, models)
         runs = []
         for model, names in (("model", ("pool.jsonl.gz", "pool.parquet")),
                              ("large", ("pool.jsonl.gz",))):  # fmt: skip
-            settings = MODEL if model == "model" else LARGE
+            settings = models[model]
             label = f"dim {settings['dim']}, n-grams to {settings['wordNgrams']}"
             for name in names:
                 run = compare(folder, folder / model, name, documents, rounds)
                 runs.append({"model": label, **run})
+                print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
         return {
             "runs": runs,
             "workers": two_workers(folder, folder / "model", rounds),
@@ -364,11 +371,15 @@ def main() -> None:
     parser.add_argument("--memory", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.memory:
-        source, model, number = given.memory
-        whole_notebook_pass(source, model, int(number))
+        source, method, number = given.memory
+        whole_notebook_pass(source, method, int(number))
         return
-    documents, rounds = (400, 1) if given.quick else (given.documents, given.rounds)
-    result = measure(documents, min(documents, 4000), rounds, 3 if given.quick else 10)
+    models = {"model": MODEL, "large": LARGE}
+    documents, rounds, times = given.documents, given.rounds, 10
+    if given.quick:
+        models = {name: settings | {"bucket": 20_000} for name, settings in models.items()}
+        documents, rounds, times = 400, 1, 2
+    result = measure(documents, min(documents, 4000), rounds, times, models)
     print("\n".join(show(result)))
     if given.quick:
         return

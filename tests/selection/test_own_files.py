@@ -22,7 +22,7 @@ def test_it_selects_from_own_files_without_notebook_00(tmp_path, sums, tales):
     given += ["-y", f"corpus_files: ['{tmp_path}/corpus']", "-p", "id_field", "key"]
     given += ["-p", "question_files", f"{tmp_path}/questions.jsonl", "-p", "quality_filter", "none"]
     given += ["-p", "selection_documents", "30", "-p", "oversample", "10.0", "-p", "dim", "4"]
-    given += ["-p", "tier", "local", "-p", "buckets", "1000"]
+    given += ["-p", "tier", "local", "-p", "buckets", "1000", "-p", "rank_by", "classifier"]
     command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks/01_data_selection.ipynb")]
     environment = {
         "TRAIT_RUNS": str(tmp_path / "runs"),
