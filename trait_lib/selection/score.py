@@ -327,7 +327,9 @@ class _Bar(tqdm):
 def _bar(title: str, missing: Sequence[int], sizes: Sequence[int]) -> Iterator[_Bar]:
     total = sum(sizes[i] for i in missing)
     shape = {"unit": "B", "unit_scale": True, "mininterval": 0.5, "disable": None}
-    with _Bar(total=total or None, desc=title, **shape) as bar:
+    if not total:  # sizes are not known on the Hub: shards are counted
+        sizes, total, shape["unit"] = [1] * len(sizes), len(missing), " shards"
+    with _Bar(total=total, desc=title, **shape) as bar:
         bar.prepare(sizes)
         yield bar
 
