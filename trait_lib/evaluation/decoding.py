@@ -25,7 +25,7 @@ ROOM = (
     4  # finished rows are dropped when they are a 1 / ROOM of the batch: dropping copies the rest
 )
 LOOK = 16  # tokens after which a row's whole text is searched for stop strings
-GROW = 64  # free places that a cache gets when it has none
+GROW, SHARE = 16, 8  # free places of a cache: so many, and a 1 / SHARE of what it holds
 TOGETHER = 1024  # prompts that are tokenised at a time
 
 
@@ -55,41 +55,61 @@ class Roomy(DynamicLayer):
         end = start + keys.shape[2]
         if self.room is None or end > self.room[0].shape[2]:
             held = (self.keys, self.values) if start else (keys[:, :, :0], values[:, :, :0])
-            self.room = tuple(widened([one], end + GROW, 0) for one in held)
+            self.room = tuple(widened([one], end + free(end), 0) for one in held)
         for room, new in zip(self.room, (keys, values), strict=True):
             room[:, :, start:end] = new
         self.keys, self.values = (room[:, :, :end] for room in self.room)
         return self.keys, self.values
 
-    def hold(self, keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor], size: int) -> None:
+    def hold(
+        self,
+        keys: Sequence[torch.Tensor],
+        values: Sequence[torch.Tensor],
+        size: int,
+        rows: torch.Tensor | None,
+    ) -> None:
         """Begin with keys and values of several batches, right-aligned at `size` places."""
         self.lazy_initialization(keys[0], values[0])
-        self.room = (widened(keys, size + GROW, GROW), widened(values, size + GROW, GROW))
+        after = free(size)
+        self.room = tuple(widened(one, size + after, after, rows) for one in (keys, values))
         self.keys, self.values = (room[:, :, :size] for room in self.room)
 
 
-def widened(parts: Sequence[torch.Tensor], size: int, after: int) -> torch.Tensor:
+def free(size: int) -> int:
+    """The free places that a cache of `size` places gets."""
+    return GROW + size // SHARE
+
+
+def widened(
+    parts: Sequence[torch.Tensor], size: int, after: int, rows: torch.Tensor | None = None
+) -> torch.Tensor:
     """Parts (b, H, t, D) below each other: (B, H, size, D), `after` places free on the right.
 
-    `after` 0 aligns them on the left.
+    `after` 0 aligns them on the left. With `rows` only these rows of a single part are taken.
     """
-    rows = sum(len(part) for part in parts)
+    counts = [len(part) if rows is None else len(rows) for part in parts]
     _, heads, _, width = parts[0].shape
-    made = parts[0].new_zeros(rows, heads, size, width)
+    made = parts[0].new_empty(sum(counts), heads, size, width)
     first = 0
-    for part in parts:
+    for part, count in zip(parts, counts, strict=True):
         end = size - after if after else part.shape[2]
-        made[first : first + len(part), :, end - part.shape[2] : end] = part
-        first += len(part)
+        start, last = end - part.shape[2], first + count
+        made[first:last, :, :start] = 0  # masked places are read, and must be numbers
+        room = made[first:last, :, start:end]
+        if rows is None:
+            room.copy_(part)
+        else:
+            torch.index_select(part, 0, rows, out=room)
+        first = last
     return made
 
 
-def holding(parts: Sequence[Reading], size: int) -> Cache:
-    """A cache that begins with what several readings hold."""
+def holding(parts: Sequence[Reading], size: int, rows: torch.Tensor | None = None) -> Cache:
+    """A cache that begins with what several readings hold, or with some rows of one."""
     cache = Cache(layer_class_to_replicate=Roomy)
     for layers in zip(*parts, strict=True):
         layer = Roomy()
-        layer.hold([keys for keys, _ in layers], [values for _, values in layers], size)
+        layer.hold([keys for keys, _ in layers], [values for _, values in layers], size, rows)
         cache.layers.append(layer)
     return cache
 
@@ -362,9 +382,12 @@ def read_shared(model: Any, family: Family, tokens: np.ndarray) -> Reading:
 def advance(model: Any, batch: Batch, ends: Ends) -> None:
     """One more token for every row."""
     batch.mask = pad(batch.mask, (0, 1), value=1)  # (B, T + 1)
+    mask = batch.mask
+    if plain_attention(model):  # spares the making of the very same mask
+        mask = mask[:, None, None].bool()  # (B, 1, 1, T + 1)
     logits = model(
         input_ids=batch.newest,
-        attention_mask=batch.mask,
+        attention_mask=mask,
         position_ids=batch.places,
         past_key_values=batch.cache,
         use_cache=True,
@@ -372,6 +395,17 @@ def advance(model: Any, batch: Batch, ends: Ends) -> None:
     batch.newest = logits[:, -1].argmax(-1, keepdim=True)
     batch.places = batch.places + 1
     _add_newest(batch, ends)
+
+
+def plain_attention(model: Any) -> bool:
+    """Does every layer see all tokens, by torch's attention, which takes a mask of its own form?"""
+    config = model.config
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return (
+        getattr(config, "_attn_implementation", "") == "sdpa"
+        and getattr(config, "sliding_window", None) is None
+        and kinds == {"full_attention"}
+    )
 
 
 def _add_newest(batch: Batch, ends: Ends) -> None:
@@ -389,10 +423,10 @@ def keep_going(batch: Batch) -> Batch | None:
     at = torch.tensor(going, device=batch.mask.device)
     mask = batch.mask[at]
     first = int(mask.any(0).int().argmax())
-    kept = [tuple(one[at, :, first:] for one in layer) for layer in held(batch.cache)]
+    kept = [tuple(one[:, :, first:] for one in layer) for layer in held(batch.cache)]
     rows = [batch.rows[place] for place in going]
     mask = mask[:, first:]
-    cache = holding([kept], mask.shape[1])
+    cache = holding([kept], mask.shape[1], at)
     return Batch(rows, cache, mask, batch.newest[at], batch.places[at])
 
 
