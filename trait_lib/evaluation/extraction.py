@@ -28,8 +28,10 @@ CUT = re.compile(
     re.MULTILINE,
 )
 TRACEBACK = re.compile(
-    r"Traceback \(most recent call last\)|^\s*\w*(?:Error|Exception)\b\s*(?::|$)", re.MULTILINE
+    r"Traceback \(most recent call last\)|^[ \t]*\w{0,60}(?:Error|Exception)\b\s*(?::|$)",
+    re.MULTILINE,
 )
+LONG_SPACE = re.compile(r"\s{30,}")
 BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 LONGEST = 20_000  # characters of a stretch that is looked into
 MINERVA_LENGTH = 2000  # characters between `final answer is` and `I hope`
@@ -83,7 +85,11 @@ class Found:
 
 
 def cut(text: str) -> str:
-    """The text up to the first sign that the model went on to another problem."""
+    """The text up to the first sign that the model went on to another problem.
+
+    Long runs of white space are shortened, which many patterns would read over and over.
+    """
+    text = LONG_SPACE.sub(lambda m: "\n\n" if "\n" in m[0] else " ", text)
     match = CUT.search(text)
     return text[: match.start()] if match else text
 
