@@ -73,7 +73,7 @@ def test_grams_of_any_text_are_those_of_the_definition(text):
 def test_sha_256_is_that_of_the_standard_library(size):
     data = np.frombuffer(bytes(i * 7 % 256 for i in range(size + 5)), np.uint8)
     expected = int(hashlib.sha256(bytes(data[3 : 3 + size])).hexdigest(), 16) % 9973
-    assert kernels.sha256_bucket(data, 3, 3 + size, 9973) == expected
+    assert kernels.sha256_bucket(data, 3, 3 + size, 9973, kernels.powers_of(9973)) == expected
 
 
 @given(texts=TEXTS)

@@ -18,6 +18,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ BUCKETS = 10_000
 SMOOTHING = 1e-8
 FIT_GRAMS = 100_000 * BUCKETS  # the published fit stops after this many grams
 BATCH = 2000
-REMEMBERED = 1 << 21  # grams whose bucket is remembered, at most: 16 MB
+REMEMBERED = 1 << 22  # grams whose bucket is remembered, at most: 32 MB
 CHUNK_BITS = 20  # a document has fewer than a million chunks
 TOKEN = re.compile(r"\w+|[^\w\s]+")  # NLTK's WordPunctTokenizer
 
@@ -79,8 +80,8 @@ class Hasher:
 
     def __post_init__(self) -> None:
         """Check the number of buckets."""
-        if not 0 < self.buckets < len(self.memory):
-            raise ValueError(f"buckets must lie between 1 and {len(self.memory)}")
+        if not 0 < self.buckets < min(len(self.memory), 1 << 21):
+            raise ValueError(f"buckets must lie between 1 and {len(self.memory) - 1}")
 
     def count(self, texts: pa.Array, counts: np.ndarray, limit: int = FIT_GRAMS) -> bool:
         """Add the grams of `texts` to `counts`, int64 (buckets,), in place.
@@ -136,6 +137,12 @@ class Hasher:
             weights, lengths, left,
         )  # fmt: skip
         return weights, lengths, left
+
+
+@cache
+def shared_hasher(buckets: int = BUCKETS) -> Hasher:
+    """One memory for all passes of a process: what the fit has hashed need not be hashed again."""
+    return Hasher(buckets)
 
 
 def chunk_places(
@@ -238,7 +245,7 @@ def scorer(
     length of every chunk. Without chunks a document is its own.
     """
     table = np.load(ratio)
-    hasher = hasher or Hasher(len(table))
+    hasher = hasher or shared_hasher(len(table))
 
     def columns(texts: pa.Array) -> dict[str, Any]:
         weights, lengths, owner = hasher.weigh(texts, table, chunk_words)

@@ -401,8 +401,8 @@ def _block(state: np.ndarray, w: np.ndarray) -> None:
 
 
 @kernel
-def sha256_bucket(line: np.ndarray, start: int, stop: int, buckets: int) -> int:
-    """int(SHA-256(line[start:stop])) modulo `buckets`."""
+def sha256_bucket(line: np.ndarray, start: int, stop: int, buckets: int, powers: np.ndarray) -> int:
+    """int(SHA-256(line[start:stop])) modulo `buckets`, with `powers` from `powers_of`."""
     state, w = INITIAL.copy(), np.empty(64, dtype=U32)
     size = stop - start
     blocks = (size + 9 + 63) // 64
@@ -417,10 +417,21 @@ def sha256_bucket(line: np.ndarray, start: int, stop: int, buckets: int) -> int:
         if block == blocks - 1:
             w[14], w[15] = U32((size * 8) >> 32), U32((size * 8) & 0xFFFFFFFF)
         _block(state, w)
-    rest = U64(0)
+    total = U64(0)  # eight numbers below 2^53: one division in place of eight
     for i in range(8):
-        rest = ((rest << U64(32)) | U64(state[i])) % U64(buckets)
-    return int(rest)
+        total += U64(state[i]) * powers[i]
+    return I64(total % U64(buckets))
+
+
+@kernel
+def powers_of(buckets: int) -> np.ndarray:
+    """2^(32 k) modulo `buckets` for k = 7 to 0, uint64 (8,); fewer than 2^21 buckets."""
+    powers = np.empty(8, dtype=U64)
+    power = U64(1) % U64(buckets)
+    for i in range(7, -1, -1):
+        powers[i] = power
+        power = (power << U64(32)) % U64(buckets)
+    return powers
 
 
 @kernel
@@ -470,6 +481,7 @@ def add_grams(
         i += 1  # the blank
     places[words] = end + 1
     low = U64(len(memory) - 1)
+    powers = powers_of(buckets)
     # in a loop of its own, where one look-up need not wait for another
     for k in range(2 * words - 1):
         key = keys[k]
@@ -479,7 +491,7 @@ def add_grams(
         else:
             word = k >> 1
             stop = places[word + 1 + (k & 1)] - 1
-            found[k] = sha256_bucket(line, places[word], stop, buckets)
+            found[k] = sha256_bucket(line, places[word], stop, buckets, powers)
             memory[I64(key & low)] = (key & ~low) | U64(found[k] + 1)
     return words
 

@@ -89,7 +89,7 @@ def filter_task(method: Maker, column: str, least: float, fields: Mapping[str, s
 
 def count_task(buckets: int, limit: int, fields: Mapping[str, str]) -> score.Task:
     """One row per bucket: how many grams of the shard fall into it; stops beyond `limit` grams."""
-    hasher = dsir.Hasher(buckets)
+    hasher = dsir.shared_hasher(buckets)
 
     def task(item: Mapping[str, Any], part: score.Part, progress: score.Progress) -> None:
         counts = np.zeros(buckets, dtype=np.int64)
