@@ -227,7 +227,8 @@ def child(folder: Path, words: list[str], output: BinaryIO) -> Iterator[subproce
 
 def _follow(child: subprocess.Popen[bytes], log: Path, laid_out: plan.Plan) -> None:
     """Show a live line until the child has ended."""
-    place, steps, measured = 0, [], {}
+    # lines that stand already are an earlier run's: this one cuts them off or goes on after them
+    place, steps, measured = log.stat().st_size if log.exists() else 0, [], {}
     with _live_line(laid_out.steps) as show_line:
         while True:
             ended = child.poll() is not None
