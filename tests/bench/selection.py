@@ -291,7 +291,7 @@ def prepare(
                    row_group_size=2000)  # fmt: skip
     for i in range(8):
         records.write_rows(
-            folder / "eight" / f"{i}.jsonl.gz", rows[i::8] * (2 if documents < 1000 else 12)
+            folder / "eight" / f"{i}.jsonl.gz", rows[i::8] * (2 if documents < 1000 else 32)
         )
     records.write_rows(folder / "dsir.jsonl", rows[:published])
     inside = [world.document(True) for _ in range(1000)]
