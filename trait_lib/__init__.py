@@ -2,7 +2,8 @@
 
 The notebooks tell the story; this package holds what would drown their reader.
 Rooms are named after the paper's stages. A stage's room imports from the shared rooms
-(`params`, `run`, `records`, `hub`, `contamination`, `figures`) and never from another stage's.
+(`params`, `run`, `records`, `hub`, `chat`, `contamination`, `figures`) and never from another
+stage's.
 """
 
 import warnings

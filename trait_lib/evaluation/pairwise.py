@@ -28,10 +28,10 @@ from urllib.parse import urlsplit
 import jinja2
 import numpy as np
 
-from trait_lib import ROOT, records
+from trait_lib import ROOT, chat, records
+from trait_lib.chat import Messages
 from trait_lib.evaluation import statistics
 
-Messages = list[dict[str, str]]
 Ask = Callable[[Sequence[Messages]], Sequence[str | None]]
 FLIP_LIMIT = 0.15
 NEWTON_STEPS = 25
@@ -95,25 +95,8 @@ def template_path(domain: str) -> Path:
 
 
 def load_template(path: str | Path) -> jinja2.Template:
-    """Read a template of the judge's prompt: Jinja with the blocks `system` and `user`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not valid Jinja, or without the two blocks.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such template; win rates need prompts/judge.txt")
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )
-    try:
-        template = environment.from_string(path.read_text(encoding="utf-8"))
-    except jinja2.TemplateSyntaxError as error:
-        raise ValueError(f"{path}:{error.lineno}: {error.message}") from None
-    if missing := {"system", "user"} - template.blocks.keys():
-        raise ValueError(f"{path}: no block named {' and '.join(sorted(missing))}")
-    return template
+    """Read a template of the judge's prompt; raises as `chat.load_template` does."""
+    return chat.load_template(path, "win rates need prompts/judge.txt")
 
 
 def messages(template: jinja2.Template, pair: Pair, adapted_first: bool) -> Messages:
@@ -124,16 +107,9 @@ def messages(template: jinja2.Template, pair: Pair, adapted_first: bool) -> Mess
     """
     answers = [_shown(pair.base), _shown(pair.adapted)]
     first, second = reversed(answers) if adapted_first else answers
-    context = template.new_context(
-        {"task": pair.task, "question": _shown(pair.question), "first": first, "second": second}
-    )
-    try:
-        parts = {name: "".join(template.blocks[name](context)) for name in ("system", "user")}
-    except jinja2.UndefinedError as error:
-        raise ValueError(
-            f"the judge's template uses a name that it is not given: {error}"
-        ) from None
-    return [{"role": role, "content": text.strip()} for role, text in parts.items()]
+    given = {"task": pair.task, "question": _shown(pair.question)}
+    given |= {"first": first, "second": second}
+    return chat.render(template, given, "the judge's")
 
 
 def _shown(text: str) -> str:

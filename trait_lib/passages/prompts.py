@@ -12,16 +12,12 @@ from pathlib import Path
 
 import jinja2
 
-from trait_lib import ROOT
+from trait_lib import ROOT, chat
+from trait_lib.chat import Messages, PromptError
 from trait_lib.passages.sampling import Group
 from trait_lib.records import Row
 
-Messages = list[dict[str, str]]
 TAGS = ("problem", "question", "solution", "paragraph", "enlightenment")
-
-
-class PromptError(ValueError):
-    """A template that cannot be used, or a problem that would break its tags."""
 
 
 def template_path(domain: str) -> Path:
@@ -30,26 +26,8 @@ def template_path(domain: str) -> Path:
 
 
 def load_template(path: str | Path) -> jinja2.Template:
-    """Read a passage template.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        PromptError: not valid Jinja, or the blocks `system` and `user` are not both there.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such template; a domain needs prompts/passage.txt")
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
-    )
-    try:
-        template = environment.from_string(path.read_text(encoding="utf-8"))
-    except jinja2.TemplateSyntaxError as error:
-        raise PromptError(f"{path}:{error.lineno}: {error.message}") from None
-    missing = {"system", "user"} - template.blocks.keys()
-    if missing:
-        raise PromptError(f"{path}: no block named {' and '.join(sorted(missing))}")
-    return template
+    """Read a passage template; raises as `chat.load_template` does."""
+    return chat.load_template(path, "a domain needs prompts/passage.txt")
 
 
 def render(
@@ -73,12 +51,7 @@ def render(
         "enlightenment": enlightenment,
         "show_solution": show_solution,
     }
-    context = template.new_context(given)
-    try:
-        parts = {name: "".join(template.blocks[name](context)) for name in ("system", "user")}
-    except jinja2.UndefinedError as error:
-        raise PromptError(f"the template uses a name that it is not given: {error}") from None
-    return [{"role": role, "content": text.strip()} for role, text in parts.items()]
+    return chat.render(template, given)
 
 
 def _attribute(text: str) -> str:
