@@ -38,10 +38,10 @@ records.write_rows(stage.path("kept.jsonl"), kept(rows, P["keep"]))
 text = stage.read("01_data_selection", "kept.jsonl").read_text()
 stage.path("passages.txt").write_text(text.upper() if P["shout"] else text)
 import matplotlib.pyplot as plt
-from trait_lib import figures
+from trait_lib import show
 fig, ax = plt.subplots()
 ax.plot([1, 2])
-figures.save(fig, stage.path("figures/line.png"), [{"x": 1}], "A line that rises, nothing else.")
+show.save(fig, stage.path("figures/line.png"), [{"x": 1}], "A line that rises, nothing else.")
 print(len(text), "characters in", run.show(stage.folder));
 """,
     "03_two_stage_training": """
@@ -61,6 +61,16 @@ table = [{"task": "size", "base": 0.25, "adapted": size}, {"task": "shots", "ada
 summary = {"table": table, "columns": ["task", "base", "adapted"], "notes": ["a note"]}
 records.write_json(stage.path("summary.json"), summary)
 """,
+}
+
+# of the smallest model that trains like a large one
+SHAPE = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "tie_word_embeddings": True,
 }
 
 
@@ -90,7 +100,7 @@ def project(folder: Path) -> Path:
     library.mkdir()
     for file in (ROOT / "trait_lib").glob("*.py"):
         shutil.copy(file, library)
-    shutil.copytree(ROOT / "trait_lib/templates", library / "templates")
+    shutil.copytree(ROOT / "trait_lib/repo", library / "repo")
     (folder / "tests").mkdir()
     (folder / "figures").mkdir()
     (library / "room.py").write_text("def kept(rows, count):\n    return rows[:count]\n")

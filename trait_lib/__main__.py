@@ -10,7 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from trait_lib import ROOT, chain, params, run
+from trait_lib import ROOT, params, run
+from trait_lib.repo import chain
 
 Arguments = argparse.Namespace
 
@@ -46,13 +47,13 @@ def begin(args: Arguments) -> None:
 
 def end(args: Arguments) -> None:
     """Record a run that has succeeded and render its notebook."""
-    from trait_lib import render
+    from trait_lib.repo import pages
 
     values = values_of(args.stage, args)
     chain.finish(args.stage, values)
     print(f"{args.stage}: {chain.cost(args.stage, values)}")
-    render.write_page(args.stage, values)
-    render.write_index(values)
+    pages.write_page(args.stage, values)
+    pages.write_index(values)
 
 
 def fail(args: Arguments) -> None:
@@ -60,33 +61,33 @@ def fail(args: Arguments) -> None:
     values = values_of(args.stage, args)
     print("\n" + chain.fail(args.stage, values), file=sys.stderr)
 
-    from trait_lib import render
+    from trait_lib.repo import pages
 
-    render.write_index(values)
+    pages.write_index(values)
     sys.exit(1)
 
 
 def html(args: Arguments) -> None:
     """Render the executed notebooks of a run again."""
-    from trait_lib import render
+    from trait_lib.repo import pages
 
     for stage in run.STAGES:
         values = values_of(stage, args)
         if chain.notebook_of_run(stage, values).exists():
-            print(run.on_this_machine(render.write_page(stage, values)))
-    print(run.on_this_machine(render.write_index(values)))
+            print(run.on_this_machine(pages.write_page(stage, values)))
+    print(run.on_this_machine(pages.write_index(values)))
 
 
 def report(args: Arguments) -> None:
     """Print the comparison of a finished run and where its pages are."""
-    from trait_lib import report as what
+    from trait_lib.repo import report as what
 
     print(what.of_run(values_of(run.STAGES[-1], args)))
 
 
 def publish(args: Arguments) -> None:
     """Refresh the committed notebooks and figures from a finished run."""
-    from trait_lib import publish as publisher
+    from trait_lib.repo import publish as publisher
 
     changed = publisher.publish({stage: values_of(stage, args) for stage in run.STAGES})
     print("changed:", ", ".join(run.on_this_machine(path) for path in changed) or "no notebook")

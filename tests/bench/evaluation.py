@@ -96,7 +96,7 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
     """Our side of a job: outputs, and the seconds of each repetition, by batch size."""
     import torch
 
-    from trait_lib.evaluation import generation
+    from trait_lib.evaluation.inference import generation
 
     torch.set_num_threads(job["threads"])
     prompts = {row["id"]: row["prompt"] for rows in job["tasks"].values() for row in rows}
@@ -167,7 +167,7 @@ def main() -> int:
         job = json.loads(Path(options.job).read_text(encoding="utf-8"))
         Path(job["out"]).write_text(json.dumps(ours(job)), encoding="utf-8")
         return 0
-    from trait_lib.tables import text_table
+    from trait_lib.show import text_table
 
     peers, folder = os.environ.get("BENCH_PEERS"), replica()
     if not peers:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from trait_lib.passages import client, ledger, prices
+from trait_lib.teacher import client, ledger, prices
 
 
 async def main(port: int, prompts: str, connections: int, folder: str) -> list[int]:

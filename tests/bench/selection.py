@@ -39,8 +39,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trait_lib import records
-from trait_lib.selection import candidates, classifier, corpus, dsir, linear, ranking, score, shards
-from trait_lib.selection import passes as work
+from trait_lib.selection.cut import candidates, ranking
+from trait_lib.selection.models import classifier, dsir, linear
+from trait_lib.selection.scan import corpus, jobs, shards
+from trait_lib.selection.scan import passes as work
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "selection.json"
@@ -93,9 +95,9 @@ class World:
 # --- ours -------------------------------------------------------------------------------------
 
 
-def engine(workers: int = 1) -> score.Engine:
+def engine(workers: int = 1) -> jobs.Engine:
     """Processes of this machine."""
-    return score.Engine(workers=workers)
+    return jobs.Engine(workers=workers)
 
 
 def filtered(source: Path, out: Path, method: dict, least: float, workers: int = 1) -> None:
@@ -103,8 +105,8 @@ def filtered(source: Path, out: Path, method: dict, least: float, workers: int =
     with scratch() as folder:
         settings = {"method": method, "column": "log_odds", "least": least, "fields": FIELDS}
         items = work.items(shards.find([source]))
-        job = score.write_job(folder, "filter", f"{work.__name__}:filter_task", settings, items)
-        candidates.write_parts(out, score.run(job, engine(workers)).parts)
+        job = jobs.write_job(folder, "filter", f"{work.__name__}:filter_task", settings, items)
+        candidates.write_parts(out, jobs.run(job, engine(workers)).parts)
 
 
 def ranked(source: Path, out: Path, method: dict, number: int, workers: int = 1) -> None:

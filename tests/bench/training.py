@@ -152,7 +152,7 @@ def wait(running: subprocess.Popen[bytes], until: Callable[[], Any]) -> None:
 
 def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Start every side, let them take turns, and read what they have logged."""
-    from trait_lib.training import preflight
+    from trait_lib.training.checks import preflight
 
     config = configuration(given, folder)
     write_text(folder)

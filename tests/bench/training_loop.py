@@ -20,9 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch  # noqa: E402
 
-from trait_lib.training import config as settings  # noqa: E402
-from trait_lib.training import plan, rows, schedule, shards  # noqa: E402
-from trait_lib.training.model import load_model  # noqa: E402
+from trait_lib.training.data import plan, rows, shards  # noqa: E402
+from trait_lib.training.loop import config as settings  # noqa: E402
+from trait_lib.training.loop import schedule  # noqa: E402
+from trait_lib.training.loop.model import load_model  # noqa: E402
 
 
 def main() -> None:

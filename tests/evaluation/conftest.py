@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
-from trait_lib.evaluation import generation
+from trait_lib.evaluation.inference import generation
 
 TEXTS = [
     "Question: How many legs has a cow?\nAnswer: A cow has 4 legs. The answer is 4.",
@@ -67,9 +67,9 @@ def model_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def loaded(model_folder):
-    from trait_lib.evaluation import models
+    from trait_lib.evaluation.inference import checkpoint
 
-    return models.load(model_folder)
+    return checkpoint.load(model_folder)
 
 
 class Completions(BaseHTTPRequestHandler):

@@ -9,7 +9,7 @@ import pytest
 
 from trait_lib import ROOT, records, run
 from trait_lib.evaluation import charts, comparison, measure, pairwise, summary
-from trait_lib.evaluation.generation import Settings
+from trait_lib.evaluation.inference.generation import Settings
 
 PROBLEMS = [
     {

@@ -11,11 +11,14 @@ import pytest
 
 from trait_lib import ROOT, records
 from trait_lib.corpora import load_problems, load_task
-from trait_lib.evaluation import answers, comparison, fewshot, generation, measure
+from trait_lib.evaluation import comparison, fewshot, measure
+from trait_lib.evaluation.inference import generation
+from trait_lib.grading import answers
 
 SCRIPT = """
 import json, os, sys
-from trait_lib.evaluation import comparison, decoding, generation, likelihood, measure, models
+from trait_lib.evaluation import comparison, measure
+from trait_lib.evaluation.inference import decoding, generation, likelihood, checkpoint
 
 count, kill_after = 0, 0
 
@@ -103,7 +106,7 @@ def test_with_a_server_nothing_but_the_tokenizer_is_read_here(
     )
     settings = generation.Settings(5)
     here = measure.evaluate(str(model_folder), "tiny", questions, settings, measure.Scoring())
-    monkeypatch.setattr("trait_lib.evaluation.models.load", None)
+    monkeypatch.setattr("trait_lib.evaluation.inference.checkpoint.load", None)
     remote = generation.Settings(5, base_url=server.url)
     there = measure.evaluate(
         str(model_folder), "tiny", questions, remote, measure.Scoring(), "tiny"

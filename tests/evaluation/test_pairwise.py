@@ -14,7 +14,7 @@ import pytest
 from trait_lib import ROOT, records
 from trait_lib.evaluation import pairwise
 from trait_lib.evaluation.pairwise import Judged, Pair
-from trait_lib.replica import judge as stand_in
+from trait_lib.replica.stand_ins import judge as stand_in
 
 TEMPLATE = pairwise.load_template(pairwise.template_path("ads"))
 PATIENCE = 60

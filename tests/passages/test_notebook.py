@@ -94,7 +94,7 @@ def test_the_key_stays_secret_and_ledger_and_batches_give_the_same_passages(serv
     assert passages.count(b"\n") == 12
 
     handed = tmp_path / "replies.jsonl.gz"
-    command = [sys.executable, "-m", "trait_lib.passages", "export"]
+    command = [sys.executable, "-m", "trait_lib.teacher", "export"]
     command += [str(direct / "ledger.sqlite"), str(handed)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("12 requests written")

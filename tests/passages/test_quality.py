@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from trait_lib import contamination
-from trait_lib.passages import checks, client, language, parse, prices, prompts, quality, write
-from trait_lib.passages.ledger import Ledger
+from trait_lib.passages import checks, language, parse, prompts, quality, write
 from trait_lib.passages.sampling import Group
+from trait_lib.teacher import client, prices
+from trait_lib.teacher.ledger import Ledger
 
 ENGLISH = (
     "The number of pims in a dorn is fixed, so it is looked up first and then multiplied by the "

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from trait_lib import records
-from trait_lib.replica import rubric, teacher, writer
+from trait_lib.replica.stand_ins import rubric, teacher, writer
 
 ONE = ("How many pims are 4 dorn?", "One dorn is 6 pims. 4 times 6 is 24. The answer is 24.")
 TWO = ("Change 12 pims into dorn.", "One dorn is 6 pims. 12 divided by 6 is 2. The answer is 2.")
@@ -165,7 +165,7 @@ def test_it_is_gone_after_the_block(library):
 
 
 def test_it_runs_from_the_shell(library):
-    command = [sys.executable, "-m", "trait_lib.replica.teacher", "--port", "0"]
+    command = [sys.executable, "-m", "trait_lib.replica.stand_ins.teacher", "--port", "0"]
     process = subprocess.Popen(
         [*command, "--problems", str(library)],
         stdout=subprocess.PIPE,
@@ -184,7 +184,13 @@ def test_the_shell_names_a_file_that_is_missing_or_bad(tmp_path):
     bad = tmp_path / "bad.jsonl"
     records.write_rows(bad, [{"question": "q", "solution": "s"}, {"question": "q"}])
     for file, words in ((bad, "row 2 has no solution"), (tmp_path / "no.jsonl", "no such file")):
-        command = [sys.executable, "-m", "trait_lib.replica.teacher", "--problems", str(file)]
+        command = [
+            sys.executable,
+            "-m",
+            "trait_lib.replica.stand_ins.teacher",
+            "--problems",
+            str(file),
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 2
         assert words in done.stderr
@@ -318,7 +324,7 @@ def test_the_quality_prompt_is_answered_with_one_line(ask):
 
 
 def test_the_selections_own_prompt_is_understood(ask):
-    from trait_lib.selection import quality
+    from trait_lib.selection.cut import quality
 
     reply = ask(quality.rubric_prompt(LESSON)).choices[0].message.content
     assert quality.parse_grade(reply) == 5.0

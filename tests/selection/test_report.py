@@ -3,7 +3,7 @@ import pytest
 
 from trait_lib import records
 from trait_lib.selection import charts, report
-from trait_lib.selection.candidates import Candidates
+from trait_lib.selection.cut.candidates import Candidates
 
 
 def labels(group, good=None):

@@ -5,19 +5,13 @@ import shutil
 
 import pytest
 import torch
+from tiny import SHAPE
 
 from trait_lib import records
-from trait_lib.training import base, journal, launch, train
-from trait_lib.training import config as settings
+from trait_lib.training import base, launch
+from trait_lib.training.loop import config as settings
+from trait_lib.training.loop import journal, train
 
-SHAPE = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "tie_word_embeddings": True,
-}
 LENGTH, ROWS = 32, 8
 
 

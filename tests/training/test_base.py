@@ -1,7 +1,7 @@
 import pytest
-from conftest import SHAPE
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import SHAPE
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trait_lib import records

@@ -5,8 +5,9 @@ import importlib.util
 import pytest
 
 from trait_lib import ROOT
-from trait_lib.training import config as settings
-from trait_lib.training import engine, preflight
+from trait_lib.training.checks import preflight
+from trait_lib.training.loop import config as settings
+from trait_lib.training.loop import engine
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,10 @@ import pytest
 
 from trait_lib import records
 from trait_lib.evaluation import fewshot
-from trait_lib.training import config as settings
-from trait_lib.training import finetune, plan, rows, schedule, shards
+from trait_lib.training import finetune
+from trait_lib.training.data import plan, rows, shards
+from trait_lib.training.loop import config as settings
+from trait_lib.training.loop import schedule
 
 PROBLEMS = [
     {

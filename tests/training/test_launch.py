@@ -8,18 +8,21 @@ import time
 import pytest
 
 from trait_lib import records
-from trait_lib.training import checkpoints, engine, heldout, launch, train
-from trait_lib.training import config as settings
+from trait_lib.training import launch
+from trait_lib.training.loop import checkpoints, engine, heldout, train
+from trait_lib.training.loop import config as settings
 
 
 def test_the_command_runs_by_hand(tmp_path, monkeypatch):
     monkeypatch.setenv("TRAIT_RUNS", str(tmp_path))
     path = tmp_path / "math" / "config.json"
     place = '"${TRAIT_RUNS:-runs}/math/config.json"'
-    assert launch.show_command(path, 1) == (f"python -m trait_lib.training.train --config {place}")
+    assert launch.show_command(path, 1) == (
+        f"python -m trait_lib.training.loop.train --config {place}"
+    )
     assert launch.show_command(path, 2) == (
         "python -m torch.distributed.run --standalone --nproc-per-node=2 "
-        f"-m trait_lib.training.train --config {place}"
+        f"-m trait_lib.training.loop.train --config {place}"
     )
 
 
@@ -134,7 +137,7 @@ def test_a_missing_hostfile_is_named(runs, tmp_path, configuration):
 
 
 def test_the_live_line_tells_what_matters(plain):
-    from trait_lib.training import journal
+    from trait_lib.training.loop import journal
 
     steps, found = journal.read(plain / "log.jsonl")
     recent = [{**line, "seconds": 2.0, "memory_gib": 1.26} for line in steps[:4]]

@@ -7,10 +7,13 @@ import sys
 import nbformat
 import pytest
 
-from trait_lib import ROOT, chain
-from trait_lib.claims import arms
-from trait_lib.training import config as settings
-from trait_lib.training import engine, finetune, plan, preflight
+from trait_lib import ROOT
+from trait_lib.repo import chain
+from trait_lib.training import arms, finetune
+from trait_lib.training.checks import preflight
+from trait_lib.training.data import plan
+from trait_lib.training.loop import config as settings
+from trait_lib.training.loop import engine
 
 NAME = "03_two_stage_training"
 TIERS = [(d, t) for d in ("math", "ads") for t in ("smoke", "replica", "local", "small", "paper")]

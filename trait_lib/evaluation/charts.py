@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from trait_lib import figures
+from trait_lib import show
 
 Rows = list[dict[str, Any]]
 
@@ -15,7 +15,7 @@ Rows = list[dict[str, Any]]
 def scores(rows: Sequence[Mapping[str, Any]], title: str, label: str) -> tuple[Figure, Rows]:
     """Base beside adapted model, one line a row, with the 95 % interval of each."""
     drawn = [dict(row) for row in rows if row["base_low"] is not None]
-    fig, axis = figures.plt.subplots(figsize=(6.4, 1.1 + 0.42 * max(len(drawn), 1)))
+    fig, axis = show.plt.subplots(figsize=(6.4, 1.1 + 0.42 * max(len(drawn), 1)))
     for which, marker, shift in (("base", "o", 0.13), ("adapted", "s", -0.13)):
         values = [row[which] for row in drawn]
         below = [row[which] - row[f"{which}_low"] for row in drawn]
@@ -33,7 +33,7 @@ def scores(rows: Sequence[Mapping[str, Any]], title: str, label: str) -> tuple[F
 def changes(rows: Sequence[Mapping[str, Any]]) -> tuple[Figure, Rows]:
     """Items of each task that changed: to the right those that became right, to the left wrong."""
     drawn = [dict(row) for row in rows]
-    fig, axis = figures.plt.subplots(figsize=(6.4, 1.1 + 0.36 * max(len(drawn), 1)))
+    fig, axis = show.plt.subplots(figsize=(6.4, 1.1 + 0.36 * max(len(drawn), 1)))
     places = range(len(drawn) - 1, -1, -1)
     axis.barh(places, [row["wrong_to_right"] for row in drawn], label="wrong to right")
     axis.barh(places, [-row["right_to_wrong"] for row in drawn], label="right to wrong")

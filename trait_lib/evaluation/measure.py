@@ -17,8 +17,9 @@ import numpy as np
 from tqdm import tqdm
 
 from trait_lib import ROOT, records, run
-from trait_lib.evaluation import answers, generation, server
 from trait_lib.evaluation.fewshot import by_task
+from trait_lib.evaluation.inference import generation, server
+from trait_lib.grading import answers
 
 Row = Mapping[str, Any]
 
@@ -124,15 +125,24 @@ def evaluate(
 
 
 # the modules that decide an answer, a verdict or a likelihood; the others only add them up
-DECIDING = (
-    "answers choices decoding equivalence expressions extraction generation likelihood measure "
-    "models notation server symbolic units values words"
-).split()
+DECIDING = [
+    *(
+        f"grading/{name}"
+        for name in (
+            "answers choices equivalence expressions extraction notation symbolic units values words"
+        ).split()
+    ),
+    *(
+        f"evaluation/inference/{name}"
+        for name in ("checkpoint decoding generation likelihood server").split()
+    ),
+    "evaluation/measure",
+]
 
 
 def code_hash() -> str:
     """The hash of the code that decides results: a changed rule of grading is a changed result."""
-    folder = ROOT / "trait_lib" / "evaluation"
+    folder = ROOT / "trait_lib"
     return run.hash_value([run.hash_file(folder / f"{name}.py") for name in DECIDING])
 
 
@@ -183,13 +193,13 @@ class Reader:
 
     def load(self) -> tuple[Any, Any]:
         """(model or server, tokenizer), loaded once."""
-        from trait_lib.evaluation import models
+        from trait_lib.evaluation.inference import checkpoint
 
         if self.loaded is None:
             if isinstance(self.model, server.Remote):
-                self.loaded = (self.model, models.tokenizer(self.second))
+                self.loaded = (self.model, checkpoint.tokenizer(self.second))
             else:
-                self.loaded = models.load(self.model, self.second)
+                self.loaded = checkpoint.load(self.model, self.second)
         return self.loaded
 
     def values(self, asked: Sequence[Any], compute: Any, desc: str, part: int = 256) -> np.ndarray:
@@ -222,7 +232,7 @@ class Reader:
 
 def likelihoods(reader: Reader, questions: Questions, scoring: Scoring) -> dict[str, np.ndarray]:
     """Relevance scores, shape (pairs,), and bits and bytes of each held-out text, (documents,)."""
-    from trait_lib.evaluation import likelihood
+    from trait_lib.evaluation.inference import likelihood
 
     made: dict[str, np.ndarray] = {}
 

@@ -28,9 +28,10 @@ from urllib.parse import urlsplit
 import jinja2
 import numpy as np
 
-from trait_lib import ROOT, chat, records
-from trait_lib.chat import Messages
+from trait_lib import ROOT, records
 from trait_lib.evaluation import statistics
+from trait_lib.teacher import templates
+from trait_lib.teacher.templates import Messages
 
 Ask = Callable[[Sequence[Messages]], Sequence[str | None]]
 FLIP_LIMIT = 0.15
@@ -96,7 +97,7 @@ def template_path(domain: str) -> Path:
 
 def load_template(path: str | Path) -> jinja2.Template:
     """Read a template of the judge's prompt; raises as `chat.load_template` does."""
-    return chat.load_template(path, "win rates need prompts/judge.txt")
+    return templates.load_template(path, "win rates need prompts/judge.txt")
 
 
 def messages(template: jinja2.Template, pair: Pair, adapted_first: bool) -> Messages:
@@ -109,7 +110,7 @@ def messages(template: jinja2.Template, pair: Pair, adapted_first: bool) -> Mess
     first, second = reversed(answers) if adapted_first else answers
     given = {"task": pair.task, "question": _shown(pair.question)}
     given |= {"first": first, "second": second}
-    return chat.render(template, given, "the judge's")
+    return templates.render(template, given, "the judge's")
 
 
 def _shown(text: str) -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from trait_lib import records
-from trait_lib.tables import text_table
+from trait_lib.show import text_table
 
 COLUMNS = (
     *("name", "unit", "n", "base", "base_se", "adapted", "adapted_se"),

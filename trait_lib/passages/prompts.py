@@ -12,10 +12,11 @@ from pathlib import Path
 
 import jinja2
 
-from trait_lib import ROOT, chat
-from trait_lib.chat import Messages, PromptError
+from trait_lib import ROOT
 from trait_lib.passages.sampling import Group
 from trait_lib.records import Row
+from trait_lib.teacher import templates
+from trait_lib.teacher.templates import Messages, PromptError
 
 TAGS = ("problem", "question", "solution", "paragraph", "enlightenment")
 
@@ -27,7 +28,7 @@ def template_path(domain: str) -> Path:
 
 def load_template(path: str | Path) -> jinja2.Template:
     """Read a passage template; raises as `chat.load_template` does."""
-    return chat.load_template(path, "a domain needs prompts/passage.txt")
+    return templates.load_template(path, "a domain needs prompts/passage.txt")
 
 
 def render(
@@ -51,7 +52,7 @@ def render(
         "enlightenment": enlightenment,
         "show_solution": show_solution,
     }
-    return chat.render(template, given)
+    return templates.render(template, given)
 
 
 def _attribute(text: str) -> str:

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from trait_lib.passages.anatomy import length_summary
 from trait_lib.passages.checks import REASONS, Rejected, Rules
 from trait_lib.passages.parse import as_reply
 from trait_lib.passages.sampling import Group
-from trait_lib.passages.show import length_summary
 from trait_lib.passages.write import Written
 from trait_lib.records import Row
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trait_lib.passages import client
 from trait_lib.passages.checks import Rejected, Rules, count_reasons
-from trait_lib.passages.ledger import Ledger, Reply, Request
 from trait_lib.passages.parse import to_row
-from trait_lib.passages.prices import Price
 from trait_lib.passages.prompts import Messages
 from trait_lib.passages.sampling import Group
 from trait_lib.records import Row
+from trait_lib.teacher import client
+from trait_lib.teacher.ledger import Ledger, Reply, Request
+from trait_lib.teacher.prices import Price
 
 
 class NoPassages(RuntimeError):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from trait_lib.figures import plt
+from trait_lib.show import plt
 
 Rows = list[dict[str, Any]]
 

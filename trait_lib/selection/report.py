@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from trait_lib import records
-from trait_lib.selection.candidates import Candidates
+from trait_lib.selection.cut.candidates import Candidates
 
 IN_DOMAIN, OTHER, BORDERLINE = "in domain", "other", "borderline"
 

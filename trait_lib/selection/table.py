@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 
 from trait_lib import records
 from trait_lib.run import hash_value
-from trait_lib.selection import kernels, linear, ranking, score
+from trait_lib.selection.cut import ranking
+from trait_lib.selection.models import kernels, linear
+from trait_lib.selection.scan import jobs
 
 ID_HASHES = 4_000_000  # ids that are compared at a time
 
@@ -103,7 +105,7 @@ def repeated_ids(parts: Sequence[Path], at_once: int = ID_HASHES) -> int:
     Ids are counted in passes, each over the part of the hashes that fits in memory. Of ten
     billion different ids about three would be taken for repeated ones.
     """
-    total = sum(score.notes(part)["rows"] for part in parts)
+    total = sum(jobs.notes(part)["rows"] for part in parts)
     passes = -(-total // at_once)
     repeated = 0
     for which in range(passes):
@@ -172,8 +174,8 @@ def forget_others(folder: Path) -> int:
 
     They are left by runs with other settings. Called when a stage ends, never before.
     """
-    jobs = [score.read_job(file) for file in Path(folder).glob(".*.json") if _is_job(file)]
-    kept = {job.part(i).name for job in jobs for i in range(len(job.items))}
+    written = [jobs.read_job(file) for file in Path(folder).glob(".*.json") if _is_job(file)]
+    kept = {job.part(i).name for job in written for i in range(len(job.items))}
     others = [file for file in Path(folder).glob(".*.parquet") if file.name not in kept]
     for file in others:
         file.unlink()

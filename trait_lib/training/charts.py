@@ -11,8 +11,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trait_lib import figures
-from trait_lib.training import schedule
+from trait_lib import show
+from trait_lib.training.loop import schedule
 
 Rows = list[dict[str, Any]]
 
@@ -25,7 +25,7 @@ def mixture(stages: Sequence[Mapping[str, Any]]) -> tuple[Figure, Rows]:
         for s in stage["sources"]
     ]
     names = list(dict.fromkeys(row["source"] for row in rows))
-    fig, axis = figures.plt.subplots(figsize=(6.4, 1.4 + 0.5 * len(stages)))
+    fig, axis = show.plt.subplots(figsize=(6.4, 1.4 + 0.5 * len(stages)))
     left: dict[str, float] = {}
     for row in rows:
         first = row["source"] not in [other["source"] for other in rows[: rows.index(row)]]
@@ -33,7 +33,7 @@ def mixture(stages: Sequence[Mapping[str, Any]]) -> tuple[Figure, Rows]:
             row["stage"],
             row["tokens"],
             left=left.get(row["stage"], 0.0),
-            color=figures.COLOURS[names.index(row["source"]) % len(figures.COLOURS)],
+            color=show.COLOURS[names.index(row["source"]) % len(show.COLOURS)],
             label=row["source"] if first else None,
         )
         left[row["stage"]] = left.get(row["stage"], 0.0) + row["tokens"]
@@ -53,13 +53,13 @@ def learning_rate(
     names = {"run": "one over the run", "stage": "one for each stage"}
     chosen = settings["schedule_scope"]
     other = "stage" if chosen == "run" else "run"
-    fig, axis = figures.plt.subplots()
+    fig, axis = show.plt.subplots()
     columns = {}
     for scope, style in ((other, "--"), (chosen, "-")):
         rates = schedule.rates(stages, {**settings, "schedule_scope": scope})
         columns[names[scope]] = rates
         label = f"{names[scope]} ({'set' if scope == chosen else 'the other way'})"
-        colour = figures.COLOURS[0] if scope == chosen else "#999999"
+        colour = show.COLOURS[0] if scope == chosen else "#999999"
         axis.plot(range(1, len(rates) + 1), rates, style, color=colour, label=label)
     rows = [
         {"step": step, **{name: rates[step - 1] for name, rates in columns.items()}}
@@ -76,7 +76,7 @@ def loss(
 ) -> tuple[Figure, Rows]:
     """The training loss of every step, in all and by source."""
     rows = [{"step": line["step"], "all": line["loss"], **line["loss_by_source"]} for line in log]
-    fig, axis = figures.plt.subplots()
+    fig, axis = show.plt.subplots()
     axis.plot([r["step"] for r in rows], [r["all"] for r in rows], color="#BBBBBB", label="all")
     for source in dict.fromkeys(key for row in rows for key in row if key not in ("step", "all")):
         seen = [(row["step"], row[source]) for row in rows if source in row]
@@ -103,12 +103,12 @@ def heldout(
         for line in measured
     ]
     steps = [row["step"] for row in rows]
-    fig, (left, right) = figures.plt.subplots(1, 2, figsize=(8.4, 3.6))
+    fig, (left, right) = show.plt.subplots(1, 2, figsize=(8.4, 3.6))
     names = list(measured[0]["heldout"])
     for name, marker in zip(names, "osv^Dx*", strict=False):
         left.plot(steps, [row[name] for row in rows], marker=marker, markersize=4, label=name)
     change = [100 * (row[watched] / rows[0][watched] - 1) for row in rows]
-    colour = figures.COLOURS[names.index(watched)]
+    colour = show.COLOURS[names.index(watched)]
     right.plot(steps, change, marker="v", markersize=4, color=colour)
     right.axhline(0, color="#777777", linewidth=1)
     left.set(xlabel="step", ylabel="bits per byte", title="Held-out texts", ylim=(0, None))

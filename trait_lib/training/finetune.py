@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trait_lib.training import shards
+from trait_lib.training.data import shards
 
 Row = Mapping[str, Any]
 

@@ -25,11 +25,13 @@ from tqdm import tqdm
 
 from trait_lib import ROOT, records
 from trait_lib.run import on_this_machine, runs_dir, show
-from trait_lib.training import checkpoints, engine, heldout, plan, preflight, shards
-from trait_lib.training import config as settings
-from trait_lib.training.model import new_model_config
+from trait_lib.training.checks import preflight
+from trait_lib.training.data import plan, shards
+from trait_lib.training.loop import checkpoints, engine, heldout
+from trait_lib.training.loop import config as settings
+from trait_lib.training.loop.model import new_model_config
 
-ENTRY = ("-m", "trait_lib.training.train", "--config")
+ENTRY = ("-m", "trait_lib.training.loop.train", "--config")
 SLURM = Path(__file__).with_name("launch.slurm")
 CPUS_PER_RANK = 8
 POLL_SECONDS = 0.2

@@ -1,0 +1,262 @@
+"""The Makefile: what runs, what does not run again, and what a user is told.
+
+Most of it is told with the real Makefile on five tiny notebooks; the last test runs the real
+notebooks in the smoke tier.
+"""
+
+import json
+import os
+import subprocess
+import time
+
+import nbformat
+import pytest
+from tiny import make, project, ran
+
+from trait_lib import ROOT, run, show
+
+ALL = ["00", "01", "02", "03", "04"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A finished run of the tiny project; the tests below change it one after the other."""
+    folder = project(tmp_path_factory.mktemp("a project"))  # a space in the path must not matter
+    done = make(folder, "reproduce")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ran(done) == ALL
+    folder.joinpath("first.txt").write_text(done.stdout)
+    return folder
+
+
+def again(folder, *words):
+    done = make(folder, "reproduce", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return ran(done)
+
+
+def parameters(folder, stage, **values):
+    lines = {"domain": "math", "tier": "replica", **values}
+    text = "".join(f"{name}: {json.dumps(value)}\n" for name, value in lines.items())
+    (folder / f"params/math/replica/{stage}.yaml").write_text(text)
+
+
+def seed_folder(folder, arm="trait"):
+    return folder / f"runs/math/replica/{arm}/seed0"
+
+
+def test_the_end_shows_the_comparison_and_where_the_pages_are(tiny):
+    shown = (tiny / "first.txt").read_text()
+    assert "math, replica tier, arm trait, seed 0" in shown
+    assert "\n".join(["task    base  adapted", "-" * 21, "size   0.250       34"]) in shown
+    assert "a note" in shown
+    assert len(shown.splitlines()) < 25
+    for name in ("trait/seed0/04_evaluation.html", "index.html"):
+        assert f"runs/math/replica/{name}" in shown
+        assert (tiny / "runs/math/replica" / name).exists()
+    index = (tiny / "runs/math/replica/index.html").read_text()
+    assert all(f"{stage}.html" in index for stage in run.STAGES)
+
+
+def test_the_second_time_does_nothing_in_seconds(tiny):
+    started = time.time()
+    assert again(tiny) == []
+    assert time.time() - started < 20
+
+
+def test_touch_reruns_nothing(tiny):
+    for folder, _, files in os.walk(tiny):
+        for name in files:
+            os.utime(os.path.join(folder, name))
+    assert again(tiny) == []
+
+
+def test_a_parameter_reruns_exactly_what_depends_on_it(tiny):
+    parameters(tiny, "03_two_stage_training", rate=0.25)
+    assert again(tiny) == ["03", "04"]
+    parameters(tiny, "04_evaluation", shots=3)
+    assert again(tiny) == ["04"]
+    parameters(tiny, "01_data_selection", keep=2)  # the default, now written down
+    assert again(tiny) == []
+
+
+def test_code_reruns_what_uses_it_and_an_unchanged_result_stops_the_chain(tiny):
+    room = tiny / "trait_lib/room.py"
+    room.write_text("# a comment\n" + room.read_text())
+    assert again(tiny) == []
+    room.write_text("def kept(rows, count):\n    return list(rows)[:count]\n")
+    assert again(tiny) == ["01"]  # the same rows come out: 02 has nothing new to read
+
+
+def test_a_failed_notebook_is_kept_and_named_and_its_error_shown(tiny):
+    parameters(tiny, "03_two_stage_training", rate=0.25)
+    again(tiny)
+    parameters(tiny, "03_two_stage_training", rate=2.0)
+    done = make(tiny, "reproduce")
+    assert done.returncode != 0
+    assert ran(done) == ["03"]
+    kept = seed_folder(tiny) / "03_two_stage_training.failed.ipynb"
+    assert kept.exists()
+    assert not (seed_folder(tiny) / "03_two_stage_training/manifest.json").exists()
+    assert "03_two_stage_training failed in cell [4]" in done.stderr
+    assert "ValueError: rate 2.0 is more than\n    this model can bear" in done.stderr
+    assert "runs/math/replica/trait/seed0/03_two_stage_training.failed.ipynb" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert len(done.stderr.splitlines()) < 12
+    assert ran(make(tiny, "reproduce")) == ["03"]  # it is not taken for done
+    parameters(tiny, "03_two_stage_training", rate=9)  # as when memory runs out
+    done = make(tiny, "reproduce")
+    assert done.returncode != 0 and "Kernel died" in done.stderr
+    assert "Kept, with every output up to the error" in done.stderr
+    parameters(tiny, "03_two_stage_training", rate=0.25)
+    assert again(tiny) == ["03"]  # the same model as before it failed: 04 stands
+    assert not kept.exists()
+
+
+def test_another_arm_shares_the_first_three_stages(tiny):
+    assert again(tiny, "ARM=random") == ["03", "04"]
+    assert (seed_folder(tiny, "random") / "04_evaluation/summary.json").exists()
+
+
+def test_removed_or_foreign_results_are_made_again(tiny):
+    (seed_folder(tiny, "data") / "02_passage_generation/passages.txt").unlink()
+    assert again(tiny) == ["02"]
+    manifest = seed_folder(tiny) / "04_evaluation/manifest.json"
+    manifest.write_text(manifest.read_text() + "\n")  # as after a run by hand in JupyterLab
+    assert again(tiny) == ["04"]
+
+
+def test_a_users_own_files_are_read_and_watched_by_content(tiny, tmp_path):
+    own = tmp_path / "my data" / "own.jsonl"
+    own.parent.mkdir()
+    own.write_text('{"id": "a"}\n')
+    words = ["00_start_here", "TIER=local", f"DATA={own.parent}"]
+    assert ran(make(tiny, *words)) == ["00"]
+    written = tiny / "runs/math/local/data/seed0/00_start_here/rows.jsonl"
+    assert written.read_text() == '{"id": "a"}\n'
+    os.utime(own)
+    assert ran(make(tiny, *words)) == []
+    own.write_text('{"id": "b"}\n')
+    assert ran(make(tiny, *words)) == ["00"]
+    assert written.read_text() == '{"id": "b"}\n'
+
+
+def test_the_committed_notebooks_and_figures_come_from_one_command(tiny):
+    for stage in run.STAGES:
+        parameters(tiny, stage)
+    done = make(tiny, "notebooks")
+    assert done.returncode == 0, done.stdout + done.stderr
+    path = tiny / "notebooks/02_passage_generation.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [1, 2, 3, 4]
+    picture, printed = code[2].outputs
+    assert picture.metadata["image/png"]["alt"] == "A line that rises, nothing else."
+    assert printed.text.endswith("in runs/math/replica/data/seed0/02_passage_generation\n")
+    assert "papermill" not in path.read_text() and "injected" not in path.read_text()
+    for suffix in (".png", ".csv", ".alt.txt"):
+        assert (tiny / f"figures/02_line{suffix}").exists()
+    assert "02_line.png" in (tiny / "figures/README.md").read_text()
+    before = path.read_bytes()
+    done = make(tiny, "notebooks")  # outputs are no code: nothing runs, nothing changes
+    assert ran(done) == [] and "changed: no notebook" in done.stdout
+    assert path.read_bytes() == before
+
+
+def test_only_a_run_with_the_notebooks_own_parameters_is_published(tiny):
+    parameters(tiny, "04_evaluation", shots=5)
+    before = (tiny / "notebooks/04_evaluation.ipynb").read_bytes()
+    done = make(tiny, "notebooks")
+    assert done.returncode != 0
+    assert "04_evaluation: not run with the notebook's own shots" in done.stderr
+    assert (tiny / "notebooks/04_evaluation.ipynb").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["TIER=huge"], "unknown TIER 'huge'; one of: smoke replica local small paper"),
+        (["DOMAIN=law"], "no parameters in 'params/law/replica'; DOMAIN is one of: math"),
+        (["TIER=smoke"], "no parameters in 'params/math/smoke'"),
+        (["TIER=local"], "TIER=local needs DATA"),
+        (["TIER=local", "DATA=nowhere"], "DATA: no such folder: nowhere"),
+        (["ARM=other"], "'arm' must lie in {trait, random}, got 'other'"),
+        (["SEED=x"], "'seed' must be of type int, got 'x'"),
+        (["SEED=-1"], "'seed' must"),
+        (["PARAMS=bad"], "did you mean 'keep'"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_before_anything_runs(tiny, words, message):
+    bad = tiny / "bad/math/replica"
+    if not bad.exists():
+        bad.mkdir(parents=True)
+        for stage in run.STAGES:
+            (bad / f"{stage}.yaml").write_text("keeep: 1\n" if stage[1] == "1" else "")
+    done = make(tiny, "reproduce", *words)
+    assert done.returncode != 0
+    assert ran(done) == []
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert len(errors) == 1 and errors[0].startswith("error: ")
+    assert message in errors[0]
+
+
+def test_make_alone_prints_help_with_every_target_and_its_cost(tiny):
+    done = make(tiny)
+    assert done.returncode == 0
+    for target in "reproduce smoke test lab notebooks html lint env clean".split():
+        (line,) = [li for li in done.stdout.splitlines() if li.startswith(f"  make {target} ")]
+        assert any(unit in line for unit in ("min", "seconds", "GB", "remove")), line
+    assert all(len(line) <= 110 for line in done.stdout.splitlines())
+
+
+def test_an_unsupported_python_is_refused_in_one_line(tiny, tmp_path):
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo 'Python 3.8.1' || exit 1\n")
+    old.chmod(0o755)
+    words = ["VENV=new", "PY=new/bin/python", "FIND_PYTHON=true", "check"]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["make", *words], cwd=tiny, env={"PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0 and not (tiny / "new").exists()
+    assert "error: Python 3.11 or 3.12 is needed, found: Python 3.8.1" in done.stderr
+
+
+def test_the_text_table_aligns_numbers_and_words():
+    rows = [{"a": "x", "b": 0.5}, {"a": "longer", "b": 12, "c": None}]
+    assert show.text_table(rows).splitlines() == [
+        "a           b  c",
+        "----------------",
+        "x       0.500",
+        "longer     12",
+    ]
+    assert show.text_table(rows, ["b"]).splitlines()[0] == "    b"
+
+
+# --- the real notebooks -----------------------------------------------------------------------
+
+
+def real(runs, *words):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "TIER=smoke", *words]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**env, "TRAIT_RUNS": str(runs)},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("domain", ["math", "ads"])
+def test_the_smoke_tier_runs_through_and_then_stands(domain, tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    done = real(runs, f"DOMAIN={domain}", "reproduce")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ran(done) == ALL
+    assert f"{domain}, smoke tier, arm trait, seed 0" in done.stdout
+    done = real(runs, f"DOMAIN={domain}", "reproduce")
+    assert done.returncode == 0 and ran(done) == []

@@ -1,0 +1,366 @@
+"""A corpus scored by one process, several, killed ones, a job array and Ray: always the same."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from trait_lib import ROOT, contamination, records
+from trait_lib.selection import table
+from trait_lib.selection.cut import budget, candidates, ranking
+from trait_lib.selection.models import classifier, dsir, linear
+from trait_lib.selection.scan import corpus, estimate, jobs, passes, shards
+
+FIELDS = {"text_field": "text", "id_field": "id"}
+LOCAL = jobs.Engine(max_bad=0.5)
+SETTINGS = {"dim": 4, "lr": 0.5, "epoch": 5, "wordNgrams": 2, "minCount": 1, "bucket": 200}
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory, sums, tales):
+    """Five shards of all kinds, the third of them cut off."""
+    folder = tmp_path_factory.mktemp("pool")
+    texts = [
+        f"{a} {b} number {i}" for i, (a, b) in enumerate(zip(sums * 4, tales * 4, strict=True))
+    ]
+    rows = [{"id": f"d{i}", "text": t if i % 3 else t[:30]} for i, t in enumerate(texts)]
+    for i, kind in enumerate(("jsonl", "jsonl.gz", "jsonl.zst", "parquet", "jsonl.gz")):
+        records.write_rows(folder / f"{i}.{kind}", rows[i::5])
+    whole = (folder / "2.jsonl.zst").read_bytes()
+    (folder / "2.jsonl.zst").write_bytes(whole[: len(whole) // 2])
+    return shards.find([folder])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, sums, tales):
+    path = tmp_path_factory.mktemp("model") / "m.bin"
+    classifier.save(classifier.train(sums[:30], tales[:30], SETTINGS, 1), path)
+    return path
+
+
+def select(folder, pool, model, engine, chunk_words=0):
+    """The whole way from files to files; returns what each file holds."""
+    parts = folder / "parts"
+    target = dsir.count(["sum number equals"], dsir.Hasher())
+    raw = corpus.count_grams(folder, pool, engine, FIELDS)
+    methods = [
+        linear.publish(model, parts, "words"),
+        dsir.publish(dsir.log_ratio(target, raw), parts, chunk_words),
+    ]
+    done = corpus.scan(folder, pool, methods, engine, FIELDS)
+    front = ranking.front(ranking.by_score(done.parts, "log_odds"), 2000)
+    chunks = ranking.front(ranking.by_dsir(done.parts, dsir.by_length(False), 0, 0), 300)
+    questions = corpus.save_questions(folder, {"q": "sum fox nobody asks this"})
+    rules = {"tokenizer": "", "questions": questions, "min_words": 5, "shingle_words": 2}
+    found = candidates.examine(parts, "candidates", done, [front], rules, engine, 0, FIELDS)
+    seen = candidates.examine(parts, "dsir", done, [chunks], rules, engine, chunk_words, FIELDS)
+    candidates.add_quality(parts, "quality", found, {"make": f"{__name__}:grader"} | {
+        "settings": {}}, replace(engine, name="local", workers=1))  # fmt: skip
+    chosen = budget.select(found.find(front), found, 300, 0.8)
+    drawn = budget.select(seen.find(chunks), seen, 100, 0.8)
+    candidates.write_kept(folder / "selected.jsonl.zst", found, chosen.kept)
+    candidates.write_kept(folder / "dsir.jsonl", seen, drawn.kept)
+    more = {"kept": table.true_for(found.document[chosen.kept])}
+    table.write(folder / "scores.parquet", done.parts, more)
+    return {f.name: f.read_bytes() for f in sorted(folder.glob("*")) if f.is_file()}
+
+
+def grader():
+    return lambda texts: np.array([float(len(text)) for text in texts])
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory, pool, model):
+    return select(tmp_path_factory.mktemp("one"), pool, model, LOCAL)
+
+
+def test_scores_are_those_of_fasttext_and_damage_is_reported(expected, pool, model):
+    import fasttext
+
+    names = {"selected.jsonl.zst", "dsir.jsonl", "scores.parquet", "set_aside.jsonl"}
+    assert set(expected) == names
+    (bad,) = [json.loads(line) for line in expected["set_aside.jsonl"].splitlines()]
+    assert bad["shard"].endswith("2.jsonl.zst") and "cut off" in bad["reason"]
+    found = pq.read_table(pa.BufferReader(expected["scores.parquet"])).to_pydict()
+    good = [shard for shard in pool if "2.jsonl" not in shard.name]
+    rows = [r for s in good for _, t in shards.read(s) for r in t.to_pylist()]
+    assert found["id"] == [row["id"] for row in rows]
+    odds = classifier.log_odds(fasttext.load_model(str(model)), [row["text"] for row in rows])
+    np.testing.assert_allclose(found["log_odds"], odds, atol=2e-3)
+    assert sum(found["kept"]) > 5
+
+
+def test_several_processes_give_the_same_bytes(tmp_path, pool, model, expected):
+    assert select(tmp_path, pool, model, replace(LOCAL, workers=2)) == expected
+
+
+def test_finished_parts_are_not_made_again(tmp_path, pool, model, expected, monkeypatch):
+    assert select(tmp_path, pool, model, LOCAL) == expected
+    before = {f: f.stat().st_mtime_ns for f in (tmp_path / "parts").glob(".*.parquet")}
+    tried = []
+    real = jobs.Worker.do
+
+    def do(self, number, *rest):
+        tried.append(self.job.items[number]["label"])
+        return real(self, number, *rest)
+
+    monkeypatch.setattr(jobs.Worker, "do", do)
+    assert select(tmp_path, pool, model, LOCAL) == expected
+    assert {label.rpartition("/")[2] for label in tried} == {"2.jsonl.zst"}  # it may be whole now
+    after = {f: f.stat().st_mtime_ns for f in (tmp_path / "parts").glob(".*.parquet")}
+    assert after == before
+
+
+def test_chunks_of_documents_are_found_again(tmp_path, pool, model):
+    found = select(tmp_path, pool, model, LOCAL, chunk_words=6)
+    rows = [json.loads(line) for line in found["dsir.jsonl"].splitlines()]
+    texts = {r["id"]: r["text"] for s in pool[:2] for _, t in shards.read(s) for r in t.to_pylist()}
+    checked = 0
+    for row in rows:
+        identifier, _, number = row["id"].partition("#")
+        assert 3 <= len(row["text"].split()) <= 6
+        if identifier in texts:
+            start = 6 * int(number)
+            assert row["text"].split() == texts[identifier].split()[start : start + 6]
+            checked += 1
+    assert checked > 3
+
+
+# --- killed at any moment ---------------------------------------------------------------------
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from trait_lib.selection.scan import corpus, jobs, passes, shards
+
+real = passes.tables
+def slow(*arguments):
+    for item in real(*arguments):
+        time.sleep(0.15)
+        yield item
+passes.tables = slow
+folder, pool, job = sys.argv[1:]
+engine = jobs.Engine(max_bad=0.5)
+corpus.scan(Path(folder), shards.find([pool]), __import__("json").loads(job), engine,
+            {"text_field": "text", "id_field": "id"})
+"""
+
+
+def test_killed_and_run_again_it_goes_on_where_it_was(tmp_path, pool, model, expected):
+    one = tmp_path / "killed"
+    methods = [linear.publish(model, tmp_path, "words")]
+    source = str(os.path.dirname(pool[0].name))
+    command = [sys.executable, "-c", SLOW, str(one), source, json.dumps(methods)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    standing: set = set()
+    for rounds in range(1, 9):  # noqa: B007  each round gets a little further, and is killed
+        process = subprocess.Popen(command, env=environment)
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            now = set((one / "parts").glob(".score-*.parquet"))
+            if len(now) > len(standing):
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        now = {f: f.read_bytes() for f in (one / "parts").glob(".score-*.parquet")}
+        for content in now.values():
+            pq.read_table(pa.BufferReader(content))  # whole, whenever it appears
+        assert standing <= set(now)
+        standing = set(now)
+        if len(standing) == 4:
+            break
+    assert rounds > 1 and standing
+    done = corpus.scan(one, pool, methods, LOCAL, FIELDS)
+    clean = corpus.scan(tmp_path / "clean", pool, methods, LOCAL, FIELDS)
+    assert [f.read_bytes() for f in done.parts] == [f.read_bytes() for f in clean.parts]
+
+
+def test_workers_end_with_the_one_that_started_them(tmp_path, pool, model):
+    methods = [linear.publish(model, tmp_path, "words")]
+    job = jobs.write_job(tmp_path, "job", f"{passes.__name__}:score_task",
+                          {"methods": methods, "fields": FIELDS}, passes.items(pool))  # fmt: skip
+    command = [sys.executable, "-m", "trait_lib.selection.scan.jobs", str(job.file), "--serve"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdin.write(b"0\n")
+    process.stdin.flush()
+    lines = iter(process.stdout.readline, b"")
+    answer = next(a for a in map(json.loads, lines) if "number" in a)
+    assert answer == {"number": 0, "reason": ""}
+    process.stdin.close()  # what the operating system does when the parent dies
+    assert process.wait(timeout=30) == 0
+    process.stdout.close()
+
+
+def test_a_worker_that_dies_is_an_error_and_keeps_the_parts(tmp_path, pool):
+    methods = [{"make": "os:no_such_function", "settings": {}}]
+    with pytest.raises(RuntimeError, match=r"ended with status 1.*run again"):
+        corpus.scan(tmp_path, pool, methods, replace(LOCAL, workers=2), FIELDS)
+    assert not list((tmp_path / "parts").glob(".score-*.parquet"))
+
+
+# --- other ways to work -----------------------------------------------------------------------
+
+
+def test_a_job_array_leaves_the_same_parts(tmp_path, pool, model):
+    methods = [linear.publish(model, tmp_path, "words")]
+    clean = corpus.scan(tmp_path / "a", pool, methods, LOCAL, FIELDS)
+    done = corpus.scan(tmp_path / "b", pool, methods, LOCAL, FIELDS)
+    whole = {f.name: f.read_bytes() for f in done.parts}
+    for file in done.parts:
+        file.unlink()
+    for which in range(3):
+        jobs.main([str(done.job.file), "--worker", f"{which}/3"])
+        mine = [file for file, number in zip(done.parts, done.numbers, strict=True)
+                if number % 3 <= which]  # fmt: skip
+        assert [file for file in done.parts if file.exists()] == mine
+    assert {f.name: f.read_bytes() for f in done.parts} == whole
+    assert [f.name for f in clean.parts] == list(whole)  # a part's name does not name its folder
+
+
+@pytest.mark.parametrize("share", ["3/3", "x", "1", "-1/2"])
+def test_an_impossible_share_of_the_work_is_refused(share, capsys):
+    with pytest.raises(SystemExit):
+        jobs.main(["job.json", f"--worker={share}"])
+    assert "I/N with 0 <= I < N" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_bytes(tmp_path, pool, model, expected):
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    engine = replace(LOCAL, name="ray", workers=2)
+    try:
+        assert select(tmp_path, pool, model, engine) == expected
+        # the pool for the quality scorer: Ray Data over paths
+        items = [{"key": i, "part": str(f)} for i, f in enumerate(
+            sorted((tmp_path / "parts").glob(".candidates-*.parquet")))]  # fmt: skip
+        scorer = {
+            "make": "trait_lib.selection.cut.tokens:counter",
+            "settings": {"name_or_path": ""},
+        }
+        settings = {"scorer": scorer, "gpu": True}
+        task = f"{passes.__name__}:quality_task"
+        job = jobs.write_job(tmp_path / "parts", "pool", task, settings, items)
+        done = jobs.run(job, engine)
+        for file, item in zip(done.parts, items, strict=True):
+            found = pq.read_table(file)["quality"].to_numpy()
+            np.testing.assert_array_equal(found, pq.read_table(item["part"])["tokens"].to_numpy())
+    finally:
+        ray.shutdown()
+
+
+# --- what is refused, what is estimated -------------------------------------------------------
+
+
+def test_too_many_damaged_shards_stop_the_run(tmp_path, pool, model):
+    methods = [linear.publish(model, tmp_path, "words")]
+    with pytest.raises(jobs.TooManyBad, match=r"1 of 5 shards.*share 0\.1.*2\.jsonl\.zst"):
+        corpus.scan(tmp_path, pool, methods, replace(LOCAL, max_bad=0.1), FIELDS)
+
+
+def test_a_corpus_without_documents_is_an_error(tmp_path, model):
+    (tmp_path / "a.jsonl").write_text("\n")
+    methods = [linear.publish(model, tmp_path, "words")]
+    with pytest.raises(classifier.EmptyCorpus, match=r"a\.jsonl: holds no document"):
+        corpus.scan(tmp_path, shards.find([tmp_path / "a.jsonl"]), methods, LOCAL, FIELDS)
+
+
+def test_a_corpus_that_changes_between_the_passes_is_noticed(tmp_path, model, sums):
+    path = tmp_path / "a.jsonl"
+    records.write_rows(path, [{"text": text} for text in sums])
+    pool = shards.find([path])
+    done = corpus.scan(tmp_path, pool, [linear.publish(model, tmp_path, "words")], LOCAL, FIELDS)
+    rows = ranking.front(ranking.by_score(done.parts, "log_odds"), 1e9)
+    records.write_rows(path, [{"text": text} for text in sums[:10]])
+    rules = {"tokenizer": "", "questions": corpus.save_questions(tmp_path, {}), "min_words": 1,
+             "shingle_words": 0}  # fmt: skip
+    with pytest.raises(candidates.CorpusChanged, match="10 of 60"):
+        candidates.examine(tmp_path / "parts", "c", done, [rows], rules, LOCAL, 0, FIELDS)
+
+
+@pytest.mark.parametrize("limit", [1, 2000, 10**6])
+def test_the_fit_over_shards_stops_where_the_fit_over_all_texts_does(tmp_path, pool, limit):
+    good = [shard for shard in pool if "2.jsonl" not in shard.name]
+    texts = corpus.texts(good, FIELDS)
+    whole = dsir.count(texts, dsir.Hasher(), limit)
+    for workers in (1, 3):
+        engine = replace(LOCAL, workers=1)
+        folder = tmp_path / str(workers)
+        found = corpus.count_grams(folder, pool, engine, FIELDS, limit=limit)
+        np.testing.assert_array_equal(found, whole)
+
+
+def test_the_plan_is_near_what_there_is(tmp_path, pool, model, sums):
+    methods = [linear.publish(model, tmp_path, "words")]
+    good = [shard for shard in pool if "2.jsonl" not in shard.name]
+    made = estimate.make(good, methods, FIELDS)
+    assert made.documents == pytest.approx(192, rel=0.01)
+    assert made.text_bytes == pytest.approx(
+        sum(len(t) for t in corpus.texts(good, FIELDS)), rel=0.01
+    )
+    assert made.hours(2) == made.hours(1) / 2
+    assert len(made.lines(2)) == 4
+    with pytest.raises(shards.Damaged, match=r"2\.jsonl\.zst: .*cut off"):
+        estimate.make([pool[2]], methods, FIELDS)
+
+
+def test_negatives_are_drawn_from_all_of_a_corpus(pool):
+    found = corpus.sample(pool, 50, 3, FIELDS)
+    assert len(found) == 50
+    assert found == corpus.sample(pool, 50, 3, FIELDS)
+    every = [set(corpus.texts([s], FIELDS)) for s in pool if "2.jsonl" not in s.name]
+    assert all(set(found) & texts for texts in every)
+
+
+# --- a user's files ---------------------------------------------------------------------------
+
+
+def test_lists_come_as_text_or_as_lists():
+    given = {"a": "[x.jsonl, 'y z.gz']", "b": ["z"], "c": "one.jsonl", "d": "", "e": []}
+    assert corpus.as_lists(given, list("abcdef")) == {
+        "a": ["x.jsonl", "y z.gz"],
+        "c": ["one.jsonl"],
+        "d": [],
+    }
+
+
+def test_questions_of_several_forms_and_a_row_without_one(tmp_path):
+    rows = [{"id": "1", "question": "How many?"}, {"prompt": "Which?"}, {"problem": "Why?"}]
+    records.write_rows(tmp_path / "q.jsonl.gz", rows)
+    found = corpus.questions([tmp_path / "q.jsonl.gz"])
+    assert found == {"q/1": "How many?", "q/2": "Which?", "q/3": "Why?"}
+    records.write_rows(tmp_path / "q.jsonl", [{"text": "x"}])
+    with pytest.raises(records.BadRow, match=r"q\.jsonl: row 1 has none of the fields"):
+        corpus.questions([tmp_path / "q.jsonl"])
+
+
+def test_contaminated_candidates_are_listed(tmp_path, model):
+    asked = "what is the sum of the first seven numbers after twelve if we count"
+    records.write_rows(
+        tmp_path / "a.jsonl", [{"id": "bad", "text": asked}, {"text": "sum fox king"}]
+    )
+    pool = shards.find([tmp_path / "a.jsonl"])
+    done = corpus.scan(tmp_path, pool, [linear.publish(model, tmp_path, "words")], LOCAL, FIELDS)
+    rows = ranking.front(ranking.by_score(done.parts, "log_odds"), 1e9)
+    questions = corpus.save_questions(tmp_path, {"gsm/1": f"Tell me: {asked} them?"})
+    rules = {"tokenizer": "", "questions": questions, "min_words": 1, "shingle_words": 0}
+    found = candidates.examine(tmp_path / "parts", "c", done, [rows], rules, LOCAL, 0, FIELDS)
+    assert candidates.write_contaminated(tmp_path / "out.jsonl", found) == 1
+    shared = " ".join(contamination.words(asked)[:13])
+    assert list(records.read_rows(tmp_path / "out.jsonl")) == [
+        {"id": "bad", "question": "gsm/1", "kind": "13-gram", "shared": shared}
+    ]
+    assert found.reason.tolist() == ["contaminated", ""]
+    assert found.texts(np.array([1])) == {1: "sum fox king"}
+    digest = hashlib.sha256((tmp_path / "out.jsonl").read_bytes()).hexdigest()
+    candidates.write_contaminated(tmp_path / "again.jsonl", found)
+    assert hashlib.sha256((tmp_path / "again.jsonl").read_bytes()).hexdigest() == digest

@@ -1,1 +1,0 @@
-"""Claims room: the arms that the paper's claims compare, and the comparison itself."""

@@ -1,0 +1,1 @@
+"""Asking one model: outputs and log-likelihoods, here or on a server."""

@@ -1,0 +1,495 @@
+r"""Are two answers the same? First by form (lists, intervals, bases, words), then by value.
+
+The form is decided here, by rules; a formula is decided by its exact value where it is rational,
+else by its values at random points and by math-verify (`symbolic`), which must not disagree.
+Not stated in the paper; ours because math-verify alone ignores bases, units of measure and the
+kind of brackets, and published graders disagree on the rest. The rules are listed in the
+docstrings; where a rule had to choose, it chooses to reject.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from trait_lib.grading import expressions
+from trait_lib.grading.notation import DEGREE, levels, outside, spelled, squeezed, trimmed
+from trait_lib.grading.units import UNIT_POWER, based_number, without_units
+from trait_lib.grading.values import (
+    Compare,
+    Verdict,
+    constant_factor,
+    exact_value,
+    readable,
+    scalars,
+)
+from trait_lib.grading.words import has_words, is_text, plain_words, same_words
+
+AN_AMOUNT = re.compile(r"[-+]?[\d.,]*\d(?:/\d+)?%?")
+LONGEST_FORM = 20_000  # characters; above, only equal text is equal
+MOST_ELEMENTS = 60
+SPACED = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])")
+
+
+def equivalent(gold: str, answer: str, compare: Compare, kind: str | None = None) -> Verdict:
+    """Is `answer` the same as `gold`? Returns (verdict, reason in a few words).
+
+    Args:
+        gold: the right answer, in LaTeX or plain text.
+        answer: the extracted answer.
+        compare: asks math-verify for `equal`, `different`, `unread` or `timeout`.
+        kind: number, math or text; decides how doubtful strings are read.
+    """
+    if squeezed(gold) == squeezed(answer):
+        return True, "same text"
+    if max(len(gold), len(answer)) > expressions.LONGEST:
+        verdict = _long_numbers(gold, answer)
+        if verdict[0] or max(len(gold), len(answer)) > LONGEST_FORM:
+            return verdict
+    gold, answer = spelled(gold), spelled(answer)
+    if squeezed(gold) == squeezed(answer):
+        return bool(squeezed(gold)), "same text"
+    if based := _bases(gold, answer):
+        return based
+    if squeezed(gold).replace(DEGREE, "") == squeezed(answer).replace(DEGREE, ""):
+        return True, "same but for degree signs"
+    if has_words(gold) and _without_and(gold) == _without_and(answer):
+        return True, "same words"
+    if (kind == "text" and not AN_AMOUNT.fullmatch(gold)) or is_text(gold):
+        return same_words(gold, answer)
+    if kind == "number":
+        gold, answer = (SPACED.sub(lambda m: m[0].replace(" ", ""), t) for t in (gold, answer))
+    powers = [UNIT_POWER.search(text) for text in (gold, answer)]
+    if None not in powers and powers[0][1] != powers[1][1]:
+        return False, "a different power of the unit"
+    gold, answer = without_units(gold), without_units(answer)
+    if squeezed(gold) == squeezed(answer):
+        return bool(squeezed(gold)), "same but for units"
+    return _forms(gold, answer, compare)
+
+
+def _without_and(text: str) -> list[str]:
+    """`3 hours and 20 minutes` as the words of `3 hours 20 minutes`."""
+    return [word for word in plain_words(text) if word != "and"]
+
+
+def _bases(gold: str, answer: str) -> Verdict | None:
+    """The verdict when one of the two is written with a base: the base is part of the answer."""
+    first, second = based_number(gold), based_number(answer)
+    if first is None and second is None:
+        return None
+    if first is None and not re.search(r"\d", gold):
+        return None
+    same = first == second
+    return same, "same digits in the same base" if same else "a different number or base"
+
+
+def _long_numbers(gold: str, answer: str) -> Verdict:
+    """Numbers of any length, digit by digit."""
+    digits = [re.sub(r"^\+?0*(?=\d)|(?<=\d)\.0*$|[\s,$]", "", text) for text in (gold, answer)]
+    same = digits[0] == digits[1] and digits[0].lstrip("-").isdigit()
+    return same, "same digits" if same else "too long to compare but as text"
+
+
+# --- forms ------------------------------------------------------------------------------------
+
+LIST_WORD = re.compile(r",?\s*\\text\s*\{\s*,?\s*(?:and|or)\s*\}\s*|,?\s+(?:and|or)\s+|,?\s*&\s*")
+THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+MATRIX = re.compile(
+    r"\\begin\s*\{([pbvBV]?matrix|smallmatrix|array)\}(?:\s*\{[lcr|\s]*\})?(.*)"
+    r"\\end\s*\{\1\}",
+    re.DOTALL,
+)
+ORDER = re.compile(r"[<>]|!=")
+RELATION = re.compile(r"<=|>=|!=|<|>|=")
+
+
+def split(text: str, separators: Sequence[str]) -> list[str]:
+    """Split at separators that stand outside of all brackets."""
+    pieces, start = [], 0
+    for position, token, depth in levels(text):
+        if depth == 0 and token in separators:
+            pieces.append(text[start:position])
+            start = position + len(token)
+    return [*pieces, text[start:]]
+
+
+def elements(text: str, join_thousands: bool = True) -> list[str]:
+    """The elements of a bare list: at commas, semicolons, `and`, `or`; `a \\pm b` is two."""
+    if join_thousands:
+        text = THOUSANDS.sub(lambda m: m[0].replace(",", ""), text) if _flat(text) else text
+    text = LIST_WORD.sub(",", text)
+    parts = [trimmed(part) for part in split(text, (",", ";"))]
+    return [choice for part in parts for choice in _plus_minus(part)]
+
+
+def _flat(text: str) -> bool:
+    """No brackets in which a comma could part coordinates."""
+    return not re.search(r"[(\[]|\\\{", text)
+
+
+def _plus_minus(text: str) -> list[str]:
+    if not re.search(r"\\(?:pm|mp)(?![a-zA-Z])", text):
+        return [text]
+    upper = re.sub(r"\\pm(?![a-zA-Z])", "+", text)
+    lower = re.sub(r"\\pm(?![a-zA-Z])", "-", text)
+    upper = re.sub(r"\\mp(?![a-zA-Z])", "-", upper)
+    lower = re.sub(r"\\mp(?![a-zA-Z])", "+", lower)
+    return [upper, lower]
+
+
+def enclosed(text: str) -> tuple[str, str, str] | None:
+    r"""(opening, inside, closing) when one pair of brackets holds the whole text."""
+    first, opened = None, 0
+    for position, token, depth in levels(text):
+        if position == 0:
+            if token not in ("(", "[", "\\{", "\\langle"):
+                return None
+            first, opened = token, len(token)
+        elif depth == 0:
+            if token in (")", "]", "\\}", "\\rangle") and position + len(token) == len(text):
+                return first, text[opened:position].strip(), token
+            return None
+    return None
+
+
+def _forms(gold: str, answer: str, compare: Compare) -> Verdict:
+    """Compare two answers by their forms, part by part."""
+    if not squeezed(gold) or not squeezed(answer):
+        return False, "empty"
+    gold, answer = _unwrapped(gold, answer, compare)
+    for rule in (_matrices, _unions, _enclosed, _lists, _ratios, _relations):
+        verdict = rule(gold, answer, compare)
+        if verdict is not None:
+            return verdict
+    return scalars(gold, answer, compare)
+
+
+LABEL = re.compile(
+    r"(?:\\text\s*\{[^{}]*\}|\\(?:angle|triangle|overline|widehat)\s*|[a-zA-Z]|\\[a-zA-Z]+)"
+    r"(?:_\s*(?:\{[^{}]*\}|\w)|'|[a-zA-Z\s]|\\(?:angle|text\s*\{[^{}]*\})|\{[^{}]*\})*"
+    r"(?:\((?:[^()=]|\([^()]*\))*\))?"
+)
+
+
+NAMED_VALUE = re.compile(r"\|\s*[A-Z]{2}\s*\||[a-zA-Z]\s*\^\s*\{?\s*-1\s*\}?\s*\([^()]*\)")
+
+
+def is_label(left: str) -> bool:
+    """Is the left side of an equation only a name: `x`, `f(x)`, `AB`, `P(A)`, `Area`?"""
+    left = trimmed(left)
+    if enclosed(left):
+        return all(is_label(part) for part in split(enclosed(left)[1], (",",)))
+    if NAMED_VALUE.fullmatch(left):
+        return True
+    if LABEL.fullmatch(left) and "\\frac" not in left and "\\sqrt" not in left:
+        return True
+    return bool(re.match(r"[a-zA-Z]", left)) and not re.search(r"[\d\\^]", left)
+
+
+def sides(text: str) -> list[str]:
+    """The sides of an equation outside of brackets, `\\approx` and `\\in` included."""
+    text = re.sub(r"(?<![<>!])=+", "=", text)
+    return [trimmed(side) for side in split(text, ("=",))] if "=" in text else [text]
+
+
+def _unwrapped(gold: str, answer: str, compare: Compare) -> tuple[str, str]:
+    """Take the names off: `x = 5` is 5, `x \\in S` is S, `3 + 4 = 7` is 7, `a \\approx b` is a."""
+    gold, answer = (_exact_side(text) for text in (gold, answer))
+    names = {_member(text) for text in (gold, answer)} - {None}
+    if len(names) > 1:
+        return gold, answer  # `x \\in S` is not `y \\in S`
+    gold, answer = (_after_in(text) for text in (gold, answer))
+    if any(outside(text, ORDER) for text in (gold, answer)) or len(elements(answer)) > 1:
+        return gold, answer
+    left, right = sides(gold), sides(answer)
+    if len(left) == 2 and len(right) == 2 and all(_is_variable(s) for s in (left[0], right[0])):
+        return gold, answer  # two equations: their letters count
+    if len(left) == 1 and len(right) > 1:
+        if len(right) == 2 and _numeric(right[0]) and _is_variable(right[1]):
+            return gold, right[0]
+        if is_label(right[0]) or _numeric(right[0]) or len(right) > 2:
+            return gold, right[-1]
+        if is_label(right[-1]):
+            return gold, right[0]
+    if len(right) == 1 and len(left) == 2 and is_label(left[0]):
+        constant = not _letters(left[1]) or enclosed(left[1]) is not None
+        if constant or not _is_variable(left[0]):
+            return left[1], answer
+    return gold, answer
+
+
+def _exact_side(text: str) -> str:
+    r"""`\sqrt{2} \approx 1.414` states the root; `x \approx 1.414` states the decimal."""
+    parts = [trimmed(part) for part in text.split("\\approx")]
+    return next((part for part in parts if part and not is_label(part)), text)
+
+
+def _member(text: str) -> str | None:
+    """The letter of which a text says that it lies in a set."""
+    parts = re.split(r"\\in(?![a-zA-Z])", text)
+    return squeezed(parts[0]) if len(parts) == 2 and _is_variable(parts[0]) else None
+
+
+def _after_in(text: str) -> str:
+    parts = re.split(r"\\in(?![a-zA-Z])", text)
+    return trimmed(parts[1]) if len(parts) == 2 and is_label(parts[0]) else text
+
+
+def _is_variable(side: str) -> bool:
+    return bool(re.fullmatch(r"[a-zA-Z](?:_\{?\w+\}?)?|\\[a-zA-Z]+", side.strip()))
+
+
+def _numeric(side: str) -> bool:
+    return readable(side) is not None and not _letters(side)
+
+
+def _letters(text: str) -> frozenset[str]:
+    """The variables of a formula; of text that is none, its letters outside of commands."""
+    tree = readable(text)
+    if tree is not None:
+        return expressions.variables(tree)
+    return frozenset(re.findall(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text)))
+
+
+def _inside_brackets(text: str) -> str:
+    """`(array)` and `[array]` are matrices too."""
+    brackets = enclosed(text.strip())
+    return brackets[1] if brackets and brackets[1].startswith("\\begin") else text.strip()
+
+
+def _matrices(gold: str, answer: str, compare: Compare) -> Verdict | None:
+    first, second = (MATRIX.fullmatch(_inside_brackets(text)) for text in (gold, answer))
+    if first is None and second is None:
+        return None
+    if first is None or second is None or ("v" in first[1].lower()) != ("v" in second[1].lower()):
+        return False, "only one is a matrix"
+    rows = [
+        [
+            [trimmed(cell) for cell in row.split("&")]
+            for row in re.split(r"\\\\|\\cr", match[2])
+            if row.strip()
+        ]
+        for match in (first, second)
+    ]
+    if [len(row) for row in rows[0]] != [len(row) for row in rows[1]]:
+        return False, "matrices of different shape"
+    cells = [[cell for row in matrix for cell in row] for matrix in rows]
+    return _ordered(*cells, compare)
+
+
+def _unions(gold: str, answer: str, compare: Compare) -> Verdict | None:
+    parts = [split(re.sub(r"(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup ", t), ("\\cup",)) for t in
+             (gold, answer)]  # fmt: skip
+    if len(parts[0]) == 1 and len(parts[1]) == 1:
+        return None
+    for number, text in enumerate((gold, answer)):
+        if len(parts[number]) == 1 and re.search(r"\bor\b", text):
+            parts[number] = [_interval(part) for part in elements(text)]
+    return _unordered([trimmed(p) for p in parts[0]], [trimmed(p) for p in parts[1]], compare)
+
+
+REALS = re.compile(r"\\mathbb\{R\}|(?:\\text\{)?(?:all|theset\w*)?real(?:number)?s\}?", re.I)
+CONDITION = re.compile(  # `\{x | x > 1\}`
+    r"\\\{\s*([a-zA-Z])\s*(?:\\in\s*\\mathbb\{R\}\s*)?[|:]\s*([^|:]*[<>][^|:]*)\\\}"
+)
+
+
+POINT = re.compile(  # `P(1,2)`, `the point (1,2)`
+    r"(?:[A-Z]|\\text\s*\{\s*(?:the\s+)?(?:point|interval|set|vector)s?(?:\s+is)?:?\s*\})\s*(?=\(|\[|\\\{)"
+)
+
+
+def _enclosed(gold: str, answer: str, compare: Compare) -> Verdict | None:
+    """Tuples and intervals: the brackets count, and the order; sets: neither."""
+    gold, answer = (
+        r"(-\infty,\infty)" if REALS.fullmatch(squeezed(text)) else _interval(text)
+        for text in (gold, answer)
+    )
+    if enclosed(gold) and (point := POINT.match(answer)):
+        answer = answer[point.end() :]
+    first, second = enclosed(gold), enclosed(answer)
+    if first is None and second is None:
+        return None
+    for one, other, swap in ((first, answer, False), (second, gold, True)):
+        if one and one[0] == "\\{":  # a set is a list without order
+            pair = (other, one[1]) if swap else (one[1], other)
+            return _sets(*pair, compare)
+    inside = [split(one[1], (",", ";")) if one else [] for one in (first, second)]
+    if len(inside[0]) < 2 and len(inside[1]) < 2:
+        return None  # brackets around one thing only group
+    if first and second:
+        if (first[0], first[2]) != (second[0], second[2]):
+            return False, "different brackets"
+        return _ordered(inside[0], inside[1], compare)
+    return _tuple_and_list(inside, first or second, gold if second else answer, compare)
+
+
+def _tuple_and_list(
+    inside: list[list[str]], brackets: tuple[str, str, str], other: str, compare: Compare
+) -> Verdict:
+    """A tuple against something without brackets: `x = 3, y = 4`, or a Python list of numbers."""
+    own = inside[0] or inside[1]
+    others = elements(other)
+    named = [sides(part) for part in others]
+    distinct = len({pair[0] for pair in named}) == len(named) > 1
+    if distinct and all(len(pair) == 2 and _is_variable(pair[0]) for pair in named):
+        values = [pair[1] for pair in sorted(named)]
+        return _ordered(*((own, values) if inside[0] else (values, own)), compare)
+    if brackets[0] == "[" and len(own) > 2 and len(others) > 1:
+        return _unordered(*((own, others) if inside[0] else (others, own)), compare)
+    return False, "a tuple against something else"
+
+
+def _interval(text: str) -> str:
+    """An inequality in one letter as an interval; other text as it is."""
+    condition = CONDITION.fullmatch(text.strip())
+    text = condition[2].strip() if condition else text
+    pieces = re.split(r"(<=|>=|<|>)", text)
+    if len(pieces) == 3:
+        left, relation, right = (p.strip() for p in pieces)
+        if _is_variable(right) and not _letters(left):
+            flipped = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}[relation]
+            left, relation, right = right, flipped, left
+        if not _is_variable(left) or _letters(right) or not readable(right):
+            return text
+        return {
+            "<": rf"(-\infty,{right})",
+            "<=": rf"(-\infty,{right}]",
+            ">": rf"({right},\infty)",
+            ">=": rf"[{right},\infty)",
+        }[relation]
+    if len(pieces) == 5:
+        low, first, middle, second, high = (p.strip() for p in pieces)
+        if first[0] == second[0] and _is_variable(middle) and not _letters(low + "+" + high):
+            if first[0] == ">":
+                low, first, second, high = high, second, first, low
+            opening, closing = "[" if "=" in first else "(", "]" if "=" in second else ")"
+            return f"{opening}{low},{high}{closing}"
+    return text
+
+
+def _sets(gold: str, answer: str, compare: Compare) -> Verdict:
+    """Two collections without order; each may be written with braces or without."""
+    lists = []
+    for text in (gold, answer):
+        while (brackets := enclosed(text)) and brackets[0] == "\\{":
+            text = brackets[1]
+        lists.append(elements(text, join_thousands=False))
+    return _unordered(*lists, compare)
+
+
+def _lists(gold: str, answer: str, compare: Compare) -> Verdict | None:
+    """Bare lists: `1, 2` is `2 and 1`, and `x = 1, x = 2`; `100,200` may be one number."""
+    first, second = elements(gold), elements(answer)
+    if len(first) == 1 and len(second) == 1:
+        return None
+    if len(first) != len(second):
+        loose = [elements(text, join_thousands=False) for text in (gold, answer)]
+        if len(loose[0]) == len(loose[1]) and not any(
+            re.fullmatch(r"0\d+", part) for part in (*loose[0], *loose[1])
+        ):
+            first, second = loose
+    if len(first) == len(second) == 1:
+        return None
+    names = {pair[0] for pair in map(sides, first) if len(pair) == 2}
+    if len(names) == len(first) and not any(len(sides(part)) == 2 for part in second):
+        return _ordered([sides(part)[1] for part in first], second, compare)
+    return _unordered(_shared_name(first), _shared_name(second), compare)
+
+
+def _shared_name(parts: list[str]) -> list[str]:
+    """`x = 1`, `2` (from `x = 1, 2`) share the name: the values are 1 and 2."""
+    pairs = [sides(part) for part in parts]
+    names = {pair[0] for pair in pairs if len(pair) == 2}
+    if len(names) == 1 and len(pairs[0]) == 2 and is_label(pairs[0][0]):
+        return [pair[-1] for pair in pairs]
+    return parts
+
+
+def _ratios(gold: str, answer: str, compare: Compare) -> Verdict | None:
+    """`1:2` is `2:4` and `1 to 2`, and neither `2:1` nor 1/2."""
+    parts = [
+        [trimmed(p) for p in re.split(r":|\\text\s*\{\s*to\s*\}|(?<=[\w}])\s+to\s+(?=[\w\\])", t)]
+        for t in (gold, answer)
+    ]
+    if len(parts[0]) == 1 and len(parts[1]) == 1:
+        return None
+    if len(parts[0]) != len(parts[1]):
+        return False, "only one is a ratio"
+    values = [[exact_value(part) for part in side] for side in parts]
+    if all(v is not None and v != 0 for side in values for v in side):
+        same = len({a / b for a, b in zip(*values, strict=True)}) == 1
+        return same, "same ratio" if same else "different ratio"
+    return _ordered(*parts, compare)
+
+
+def _ordered(gold: Sequence[str], answer: Sequence[str], compare: Compare) -> Verdict:
+    if len(gold) != len(answer):
+        return False, "a different number of elements"
+    if len(gold) > MOST_ELEMENTS:
+        return False, "too many elements to compare but as text"
+    for first, second in zip(gold, answer, strict=True):
+        verdict = _element(first, second, compare)
+        if not verdict[0]:
+            return False, f"an element differs: {verdict[1]}"
+    return True, "all elements equal, in order"
+
+
+def _unordered(gold: Sequence[str], answer: Sequence[str], compare: Compare) -> Verdict:
+    """Each element of one has its own partner in the other."""
+    if len(gold) != len(answer):
+        return False, "an element is missing or extra"
+    if len(gold) > MOST_ELEMENTS:
+        return False, "too many elements to compare but as text"
+    left = list(answer)
+    for first in gold:
+        partner = next((s for s in left if _element(first, s, compare)[0]), None)
+        if partner is None:
+            return False, "an element differs"
+        left.remove(partner)
+    return True, "all elements equal, in any order"
+
+
+def _element(gold: str, answer: str, compare: Compare) -> Verdict:
+    gold, answer = trimmed(gold), trimmed(answer)
+    if squeezed(gold) == squeezed(answer):
+        return bool(squeezed(gold)), "same text"
+    if is_text(gold):
+        return same_words(gold, answer)
+    return _forms(without_units(gold), without_units(answer), compare)
+
+
+FLIP = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
+
+
+def _sides_and_signs(text: str) -> list[str]:
+    """[side, sign, side, ...]; signs within brackets (bounds of sums) do not part."""
+    pieces, start = [], 0
+    for match in outside(text, RELATION):
+        pieces += [text[start : match.start()], match[0]]
+        start = match.end()
+    return [*pieces, text[start:]]
+
+
+def _relations(gold: str, answer: str, compare: Compare) -> Verdict | None:
+    """Equations and inequalities: the same up to a factor (and the direction it implies)."""
+    parts = [_sides_and_signs(text) for text in (gold, answer)]
+    if len(parts[0]) == 1 and len(parts[1]) == 1:
+        return None
+    if len(parts[0]) != len(parts[1]):
+        return False, "not the same kind of relation"
+    if len(parts[0]) != 3:
+        same = parts[0][1::2] == parts[1][1::2]
+        return _ordered(parts[0][::2], parts[1][::2], compare) if same else (False, "relation")
+    trees = [(readable(p[0]), readable(p[2])) for p in parts]
+    if any(tree is None for pair in trees for tree in pair):
+        return _ordered([parts[0][0], parts[0][2]], [parts[1][0], parts[1][2]], compare)
+    factor = constant_factor(*(("add", a, ("neg", b)) for a, b in trees))
+    if factor is None:
+        return False, "a different equation"
+    wanted = parts[0][1] if factor > 0 else FLIP[parts[0][1]]
+    solved = _is_variable(parts[0][0].strip()) and not expressions.variables(trees[0][1])
+    if solved and not _is_variable(parts[1][0].strip()) and not _is_variable(parts[1][2].strip()):
+        return False, "an unsolved equation"
+    return parts[1][1] == wanted, "same relation" if parts[1][1] == wanted else "direction"

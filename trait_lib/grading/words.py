@@ -1,0 +1,161 @@
+"""Answers in words: text, and numbers that are spelled out.
+
+Not stated in the paper; ours: two text answers are equal when their words are, without regard to
+case, LaTeX commands, punctuation and a leading article.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+
+from trait_lib.grading import expressions
+from trait_lib.grading.notation import squeezed
+
+SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen"
+).split()
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+SCALES = {
+    "hundred": 10**2,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+}
+PARTS = {
+    name: number
+    for number, names in (
+        (2, "half halves"),
+        (3, "third thirds"),
+        (4, "quarter quarters fourth fourths"),
+        (5, "fifth fifths"),
+        (6, "sixth sixths"),
+        (7, "seventh sevenths"),
+        (8, "eighth eighths"),
+        (9, "ninth ninths"),
+        (10, "tenth tenths"),
+    )
+    for name in names.split()
+}
+
+TEXT_GROUP = re.compile(r"\\text\s*\{([^{}]*)\}")
+
+
+def plain_words(text: str) -> list[str]:
+    """The words and signs of a text answer, in lower case, without LaTeX and articles."""
+    text = TEXT_GROUP.sub(r" \1 ", text)
+    text = re.sub(r"\\(?:left|right)|[$\\{}()\[\]\"'`*_~]", " ", text).lower()
+    text = re.sub(r"(?<=[\d\s])([ap])\.?\s?m\b\.?", r" \1m", text)
+    text = re.sub(r"(?<=[^\W\d])-(?=[^\W\d])", " ", text)  # a hyphen parts words, a minus stays
+    words = re.findall(r"[^\W_]+(?:[.:/][^\W_]+)*|[^\w\s.,;:!?]", text)
+    return words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words
+
+
+def is_text(gold: str) -> bool:
+    r"""Is the answer made of words? `\text{...}` alone, or letters that form a word."""
+    bare = TEXT_GROUP.sub(lambda m: " " + m[1] + " ", gold).strip(" ()")
+    if re.search(r"[\d\\^=<>+*/|%°]", bare) or not re.search(r"[a-zA-Z]", bare):
+        return False
+    if "\\text" in gold and squeezed(TEXT_GROUP.sub("", gold)).strip("()") == "":
+        return True
+    words = re.findall(r"[a-zA-Z]+", bare)
+    return any(len(word) > 2 and word.lower() not in expressions.NAMES for word in words) and not (
+        re.search(r"[{}_\[\]]", bare)
+    )
+
+
+def leading_number(words: Sequence[str]) -> str | None:
+    """The number words with which `five apples` begins; None where another number follows."""
+    length = next((n for n in range(len(words), 0, -1) if spoken_number(words[:n]) is not None), 0)
+    if any(word in (*SMALL, *TENS, "or") for word in words[length:]):
+        return None
+    return " ".join(words[:length]) or None
+
+
+def has_words(gold: str) -> bool:
+    r"""Does an answer without brackets hold a word: `June 20`, `5 \text{ hours } 9 \text{ min}`?"""
+    bare = re.sub(r"\\[a-zA-Z]+", " ", gold)
+    words = re.findall(r"[a-zA-Z]{3,}", bare)
+    brackets = re.search(r"[\[\]()^_]|\\\{|\\frac|\\sqrt", gold)
+    return any(word.lower() not in expressions.NAMES for word in words) and not brackets
+
+
+def same_words(gold: str, answer: str) -> tuple[bool, str]:
+    """Are the words the same, or the numbers that they spell?"""
+    first, second = plain_words(gold), plain_words(answer)
+    if first == second:
+        return bool(first), "same words" if first else "no words"
+    numbers = [spoken_number(words) for words in (first, second)]
+    if None not in numbers and numbers[0] == numbers[1]:
+        return True, "same number"
+    if _in_digits(first) == _in_digits(second):
+        return True, "same words and numbers"
+    lists = [
+        sorted(map(plain_words, re.split(r"[,;&]|\band\b", TEXT_GROUP.sub(r" \1 ", text))))
+        for text in (gold, answer)
+    ]
+    if len(lists[0]) > 1 and lists[0] == lists[1] and all(lists[0]):
+        return True, "same words, in another order"
+    return False, "different words"
+
+
+def _in_digits(words: Sequence[str]) -> list[str]:
+    """`three hours` as `3 hours`."""
+    return [str(SMALL.index(word)) if word in SMALL else word for word in words]
+
+
+def spoken_number(words: Sequence[str]) -> Fraction | None:
+    """The number that words spell, or None.
+
+    `["twenty", "five"]` is 25, `["2.5", "million"]` 2500000, `["minus", "two", "and", "a", "half"]`
+    -5/2; `["five", "six"]` is no number.
+    """
+    words = list(words)
+    if words and words[0] in ("minus", "negative"):
+        positive = spoken_number(words[1:])
+        return None if positive is None or words[1] in ("minus", "negative") else -positive
+    if words and words[-1] in PARTS:
+        return _with_part(words)
+    if len(words) > 2 and words[-1] in SCALES and words[-2] == "half":
+        several = _with_part(words[:-1])  # `two and a half million`
+        return None if several is None else several * SCALES[words[-1]]
+    total, part, before = Fraction(0), Fraction(0), ""
+    for number, word in enumerate(words):
+        follows = words[number + 1] if number + 1 < len(words) else ""
+        if word in SMALL and (
+            before in ("", "scale") or (before == "tens" and 0 < SMALL.index(word) < 10)
+        ):
+            part, before = part + SMALL.index(word), "small"
+        elif word in TENS and before in ("", "scale"):
+            part, before = part + 10 * (TENS.index(word) + 2), "tens"
+        elif word in SCALES:
+            part, before = (part or 1) * SCALES[word], "scale"
+            if word != "hundred":
+                total, part = total + part, Fraction(0)
+        elif not before and (plain := expressions.decimals(word)):
+            part, before = plain[0], "digits"
+        elif not (word == "a" and not before and follows in SCALES) and not (
+            word == "and" and before == "scale" and follows
+        ):
+            return None
+    return total + part if before else None
+
+
+def _with_part(words: Sequence[str]) -> Fraction | None:
+    """`half`, `three quarters`, `two and a half`: words that end with the name of a part."""
+    *front, name = words
+    if not front:
+        return Fraction(1, 2) if name == "half" else None  # `third` alone is an ordinal
+    joint = len(front) - 1 - front[::-1].index("and") if "and" in front else -1
+    whole = spoken_number(front[:joint]) if joint >= 0 else Fraction(0)
+    count = (
+        Fraction(1) if front[joint + 1 :] in (["a"], ["an"]) else spoken_number(front[joint + 1 :])
+    )
+    if whole is None or count is None or count.denominator != 1:
+        return None
+    if (count == 1) == (name.endswith("s") or name == "halves"):
+        return None  # `one thirds`, and `twenty third`, which is an ordinal
+    return whole + count / PARTS[name]

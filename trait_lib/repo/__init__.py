@@ -1,0 +1,1 @@
+"""What Make asks: is a run still right, its pages, its report, the committed results."""

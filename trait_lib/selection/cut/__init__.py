@@ -1,0 +1,1 @@
+"""Looking closely at the front of the ranking: copies, quality, budget."""

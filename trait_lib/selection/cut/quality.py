@@ -1,0 +1,286 @@
+"""How much a reader can learn from a document: one number, 0 to 5, from one function.
+
+Paper: a filter keeps the documents whose educational value is above a threshold; neither the
+model nor the threshold is stated. Ours follows FineWeb-Edu (arXiv 2406.17557): a teacher grades a
+sample with an additive rubric, a regression learns the grades, and documents with 3 or more stay.
+`ask_labels` and `fit` make such a scorer, `from_hub` loads a ready one; either is a function from
+texts to numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import openai
+from scipy.stats import spearmanr
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
+from tqdm import tqdm
+
+from trait_lib import records
+from trait_lib.run import hash_value
+from trait_lib.selection.models.lines import valid_text
+
+RUBRIC_FILE = Path(__file__).with_name("rubric.txt")
+REPLY = re.compile(r"[Ss]core\D{0,5}([0-5])(?![\d.]*\d)")
+ALONE = re.compile(r"\s*([0-5])(?:\.0)?\s*(?:/\s*5)?\.?\s*")
+FEATURE_CHARACTERS = 2000  # about the 512 tokens that FineWeb-Edu's own scorer reads
+Scorer = Callable[[Sequence[str]], np.ndarray]
+
+
+def bar(threshold: int) -> float:
+    """The lowest score that rounds to grade `threshold`: FineWeb-Edu rounds, then compares."""
+    return threshold - 0.5
+
+
+# --- labels from a teacher --------------------------------------------------------------------
+
+
+def rubric_prompt(text: str, max_characters: int = 4000) -> str:
+    """The request that asks a teacher to grade one document, cut to its first characters."""
+    document = valid_text(text)[:max_characters].replace("</document>", "< /document>")
+    return RUBRIC_FILE.read_text(encoding="utf-8").replace("{document}", document)
+
+
+def parse_grade(reply: str | None) -> float:
+    """The grade in a teacher's reply; NaN when there is none or it is not one of 0 to 5."""
+    found = REPLY.search(reply or "") or ALONE.fullmatch(reply or "")
+    return float(found[1]) if found else float("nan")
+
+
+def ask_labels(
+    texts: Sequence[str],
+    base_url: str,
+    model: str,
+    ledger: str | Path,
+    api_key: str | None = None,
+    workers: int = 8,
+    max_tokens: int = 16,
+) -> np.ndarray:
+    """Ask an OpenAI-compatible server to grade documents.
+
+    Every reply is appended to `ledger` as it comes; a document that it already holds for this
+    model and rubric is not asked for again, so an interrupted run is not paid for twice.
+
+    Args:
+        texts: documents.
+        base_url: of the server, such as `https://api.openai.com/v1`.
+        model: the teacher's name there.
+        ledger: a `.jsonl` file of replies.
+        api_key: None reads OPENAI_API_KEY.
+        workers: requests at the same time.
+        max_tokens: of a reply.
+
+    Returns:
+        Grades 0 to 5, float64, shape (n,); NaN where the reply holds no grade.
+
+    Raises:
+        RuntimeError: the server cannot be reached or refuses; the message names it.
+    """
+    ledger = Path(ledger)
+    prompts = [rubric_prompt(text) for text in texts]
+    keys = [hash_value([model, prompt]) for prompt in prompts]
+    known = _read_ledger(ledger)
+    missing = {k: p for k, p in zip(keys, prompts, strict=True) if k not in known}
+    client = _client(base_url, api_key)
+    lock = Lock()
+
+    def ask(key: str, prompt: str) -> None:
+        answer = client.chat.completions.create(
+            model=model,
+            messages=[{"role": "user", "content": prompt}],
+            temperature=0,
+            max_tokens=max_tokens,
+        )
+        row = {"key": key, "reply": answer.choices[0].message.content}
+        row |= {
+            name: getattr(answer.usage, name) for name in ("prompt_tokens", "completion_tokens")
+        }
+        with lock:
+            known[key] = row
+            _append(ledger, row)
+
+    _ask_all(ask, missing, workers, base_url)
+    # in the order of the sample, so that the file does not depend on which reply came first
+    records.write_rows(ledger, {key: known[key] for key in keys}.values())
+    return np.array([parse_grade(known[key]["reply"]) for key in keys])
+
+
+def _client(base_url: str, api_key: str | None) -> openai.OpenAI:
+    try:
+        return openai.OpenAI(base_url=base_url, api_key=api_key, max_retries=5)
+    except openai.OpenAIError as error:
+        raise RuntimeError(
+            f"no client for the teacher at {base_url}: set OPENAI_API_KEY, to any word for a "
+            f"server that asks for no key ({error})"
+        ) from error
+
+
+def _ask_all(
+    ask: Callable[[str, str], None], missing: dict[str, str], workers: int, base_url: str
+) -> None:
+    with ThreadPoolExecutor(workers) as executor:
+        futures = [executor.submit(ask, key, prompt) for key, prompt in missing.items()]
+        try:
+            for future in tqdm(futures, desc="grades", unit=" docs", disable=None):
+                future.result()
+        except openai.OpenAIError as error:
+            for future in futures:
+                future.cancel()
+            raise RuntimeError(
+                f"the teacher at {base_url} did not grade: {error}. Replies so far are kept; "
+                "check teacher_base_url, teacher_model and OPENAI_API_KEY, then run again"
+            ) from error
+
+
+def _append(ledger: Path, row: dict[str, Any]) -> None:
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    with open(ledger, "ab") as handle:
+        handle.write(records.json.dumps(row).encode("utf-8") + b"\n")
+
+
+def _read_ledger(ledger: Path) -> dict[str, dict[str, Any]]:
+    """The replies so far; half a line at the end, from a killed run, is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    if ledger.exists():
+        for number, line in records.read_lines(ledger):
+            if line.endswith(b"\n"):
+                row = records.parse_row(line, f"{ledger}:{number}")
+                found[row["key"]] = row
+    return found
+
+
+# --- a regression on the labels ---------------------------------------------------------------
+
+
+def _head(texts: Sequence[str]) -> list[str]:
+    return [text[:FEATURE_CHARACTERS] for text in texts]
+
+
+def fit(texts: Sequence[str], grades: np.ndarray) -> Pipeline:
+    """Learn grades from texts: ridge regression on words, word pairs and character runs.
+
+    Only the first `FEATURE_CHARACTERS` of a text are read.
+
+    Raises:
+        ValueError: fewer than 20 graded documents, or all have the same grade.
+    """
+    graded = np.isfinite(grades)
+    if graded.sum() < 20 or len(set(grades[graded])) < 2:
+        raise ValueError(
+            f"{int(graded.sum())} graded documents with {len(set(grades[graded]))} different "
+            "grades are too few to learn from: raise quality_sample or check the teacher"
+        )
+    features = make_union(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=200_000),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3), min_df=2, max_features=100_000),
+    )
+    model = make_pipeline(features, RidgeCV(alphas=np.logspace(-2, 2, 9)))
+    learned = [text for text, known in zip(texts, graded, strict=True) if known]
+    return model.fit(_head(learned), grades[graded])
+
+
+def regression_scorer(model: Pipeline) -> Scorer:
+    """A scorer from a fitted regression; numbers are clipped to 0 to 5."""
+    return lambda texts: np.clip(model.predict(_head(texts)), 0.0, 5.0)
+
+
+def publish(model: Pipeline, folder: str | Path) -> dict[str, Any]:
+    """Write a fitted regression below `folder`, named by its hash, for workers to load.
+
+    Returns:
+        What `candidates.add_quality` needs to make the scorer.
+    """
+    data = pickle.dumps(model)
+    path = Path(folder) / f".quality-{hashlib.sha256(data).hexdigest()[:16]}.pickle"
+    with records.atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+    return {"make": f"{__name__}:from_file", "settings": {"path": str(path)}}
+
+
+def from_file(path: str) -> Scorer:
+    """The scorer of a regression that `publish` wrote in this run."""
+    return regression_scorer(pickle.loads(Path(path).read_bytes()))
+
+
+def agreement(predicted: np.ndarray, grades: np.ndarray, threshold: int) -> dict[str, float]:
+    """How well predicted grades agree with held-out ones; NaN grades are left out.
+
+    Returns:
+        `spearman` (rank correlation), `mean_error` (absolute, in grades), and `f1`, `precision`,
+        `recall` of "the grade is at least `threshold`"; `documents`, `share_kept`.
+    """
+    graded = np.isfinite(grades)
+    predicted, grades = predicted[graded], grades[graded]
+    truth, kept = grades >= threshold, predicted >= bar(threshold)
+    return {
+        "documents": len(grades),
+        "spearman": float(spearmanr(predicted, grades).statistic),
+        "mean_error": float(np.mean(np.abs(predicted - grades))),
+        "f1": float(f1_score(truth, kept, zero_division=0)),
+        "precision": float(precision_score(truth, kept, zero_division=0)),
+        "recall": float(recall_score(truth, kept, zero_division=0)),
+        "share_kept": float(np.mean(kept)),
+    }
+
+
+def against_truth(predicted: np.ndarray, good: np.ndarray, threshold: int) -> dict[str, float]:
+    """The filter against known quality (good or not), where a corpus has such labels."""
+    kept = predicted >= bar(threshold)
+    both = 0 < good.sum() < len(good)
+    return {
+        "auc": float(roc_auc_score(good, predicted)) if both else float("nan"),
+        "precision": float(precision_score(good, kept, zero_division=0)),
+        "recall": float(recall_score(good, kept, zero_division=0)),
+    }
+
+
+# --- a ready scorer ---------------------------------------------------------------------------
+
+
+def from_hub(name: str, batch: int = 64, max_tokens: int = 512) -> Scorer:
+    """A scorer from a sequence-classification model with one output, on the GPU when there is one.
+
+    Args:
+        name: on the Hub, such as `HuggingFaceFW/fineweb-edu-classifier`, or a folder.
+        batch: documents at a time.
+        max_tokens: a document is cut there; that scorer was trained with 512.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    model = AutoModelForSequenceClassification.from_pretrained(name, dtype=dtype).to(device).eval()
+    if model.config.num_labels != 1:
+        raise ValueError(f"{name} has {model.config.num_labels} outputs; a scorer has one")
+
+    @torch.inference_mode()
+    def score(texts: Sequence[str]) -> np.ndarray:
+        # texts of similar length share a batch, so little is spent on padding
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        scores = np.empty(len(texts))
+        for start in range(0, len(order), batch):
+            part = order[start : start + batch]
+            inputs = tokenizer(
+                [valid_text(texts[i]) for i in part],
+                truncation=True,
+                max_length=max_tokens,
+                padding=True,
+                return_tensors="pt",
+            ).to(device)
+            scores[part] = model(**inputs).logits[:, 0].float().cpu().numpy()  # (batch, 1)
+        return scores
+
+    return score

@@ -1,0 +1,1 @@
+"""What ranks documents: classifiers and weights over hashed words."""

@@ -1,0 +1,1 @@
+"""Reading every document once: shards, jobs, workers."""

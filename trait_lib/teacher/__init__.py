@@ -1,0 +1,1 @@
+"""Paid requests, whoever asks: one client, one ledger, one budget."""

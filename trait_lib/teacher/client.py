@@ -1,0 +1,133 @@
+"""The teacher client: many requests to an OpenAI-compatible server, each paid for once.
+
+Built on the official `openai` client, whose own retries are off: the ledger must know of every
+send. The key comes from the environment only. The paper names GPT-4 and no client; ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trait_lib.teacher import batch, direct
+from trait_lib.teacher.ledger import Ledger, Reply, Request
+from trait_lib.teacher.prices import Plan, Price, make_plan
+from trait_lib.teacher.settings import (
+    DIRECT,
+    BudgetReached,
+    Limits,
+    Route,
+    Server,
+    Settings,
+    TeacherStopped,
+    api_key,
+    open_clients,
+)
+
+__all__ = [
+    "DIRECT",
+    "BudgetReached",
+    "Limits",
+    "Route",
+    "Server",
+    "Settings",
+    "TeacherStopped",
+    "api_key",
+    "ask",
+    "missing",
+    "plan",
+]
+
+
+def missing(requests: Sequence[Request], settings: Settings, ledger: Ledger) -> list[Request]:
+    """The requests, each once, that have no reply in the ledger."""
+    return list(_missing(requests, settings, ledger).values())
+
+
+def _missing(requests: Sequence[Request], settings: Settings, ledger: Ledger) -> dict[str, Request]:
+    by_key = {settings.key(request): request for request in requests}
+    done = ledger.replies(by_key)
+    return {key: request for key, request in by_key.items() if key not in done}
+
+
+def plan(
+    requests: Sequence[Request],
+    settings: Settings,
+    limits: Limits,
+    ledger: Ledger,
+    price: Price,
+    reply_tokens: int,
+    seconds_per_reply: float = 10.0,
+) -> Plan:
+    """What `ask` would send now: requests, tokens, money, time. Sends nothing."""
+    return make_plan(
+        requests,
+        missing(requests, settings, ledger),
+        price,
+        min(reply_tokens, settings.max_tokens),
+        settings.max_tokens,
+        limits.concurrency,
+        seconds_per_reply,
+        limits.requests_per_minute,
+        limits.tokens_per_minute,
+    )
+
+
+async def ask(
+    requests: Sequence[Request],
+    settings: Settings,
+    limits: Limits,
+    ledger: Ledger,
+    price: Price,
+    server: Server | None,
+    route: Route = DIRECT,
+) -> list[Reply]:
+    """The reply to each request, in order; from the ledger where it has one.
+
+    Retries 429, 5xx, timeouts, dropped connections and replies that are no chat completion, with
+    growing random delays and the server's Retry-After. A request without a usable reply after
+    `limits.tries` sends comes back with `error` set, and is tried again by the next run. Batches
+    that an earlier run left open are waited for first, whatever the route is now.
+
+    Args:
+        requests: what to ask; equal ones are sent once.
+        settings: the sampling settings.
+        limits: rates, tries and budget.
+        ledger: where everything is entered.
+        price: of the model.
+        server: where to send, or None to replay: only what the ledger holds is answered.
+        route: direct or batch.
+
+    Raises:
+        TeacherStopped: the key is missing or refused, the request is wrong, the quota is used
+            up, the server is away, a batch is not finished in time, or a replay lacks a request.
+            Requests in flight are waited for first.
+        BudgetReached: the next request could exceed `limits.budget`.
+    """
+    keys = [settings.key(request) for request in requests]
+    failed: dict[str, Reply] = {}
+    todo = _missing(requests, settings, ledger)
+    if server is None:
+        failed = _replayed(todo, ledger)
+    elif todo:
+        async with open_clients(server, limits) as clients:
+            batches = batch.Run(clients[0], settings, limits, ledger, price, route)
+            if ledger.open_batches():
+                await batches.settle()
+                todo = _missing(requests, settings, ledger)
+            if route.name == "batch":
+                failed = await batches.send_all(todo)
+            else:
+                job = direct.Run(clients, settings, limits, ledger, price)
+                failed = await job.send_all(todo)
+    done = ledger.replies(dict.fromkeys(keys))
+    return [done.get(key) or failed[key] for key in keys]
+
+
+def _replayed(todo: dict[str, Request], ledger: Ledger) -> dict[str, Reply]:
+    failed = ledger.failures(todo)
+    if lacking := len(todo) - len(failed):
+        raise TeacherStopped(
+            f"the replayed ledger lacks {lacking} of the requests: model, prompt, problems and "
+            "sampling parameters must be those of the run that it was exported from"
+        )
+    return failed
