@@ -125,18 +125,12 @@ def evaluate(
 
 
 # the modules that decide an answer, a verdict or a likelihood; the others only add them up
+GRADING = "answers choices equivalence expressions extraction notation symbolic units values words"
+INFERENCE = "checkpoint decoding generation likelihood server"
 DECIDING = [
-    *(
-        f"grading/{name}"
-        for name in (
-            "answers choices equivalence expressions extraction notation symbolic units values words"
-        ).split()
-    ),
-    *(
-        f"evaluation/inference/{name}"
-        for name in ("checkpoint decoding generation likelihood server").split()
-    ),
     "evaluation/measure",
+    *(f"grading/{name}" for name in GRADING.split()),
+    *(f"evaluation/inference/{name}" for name in INFERENCE.split()),
 ]
 
 
