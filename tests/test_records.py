@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trait_lib import records
+from trait_lib import ROOT, records
 
 FORMATS = ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.parquet"]
 texts = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -127,3 +129,94 @@ def test_json_keeps_its_letters_and_sorts_its_keys(tmp_path):
     assert "é" in (tmp_path / "a.json").read_text("utf-8")
     assert records.read_json(tmp_path / "a.json") == {"a": [1, None], "b": "é"}
     assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"a": [1, None], "b": "é"}
+
+
+# --- the append journal -----------------------------------------------------------------------
+
+
+def journal_rows(path, state=None):
+    with records.Journal(path, state) as journal:
+        return journal.rows
+
+
+@given(
+    rows=st.lists(st.dictionaries(st.text(max_size=4), values, max_size=2), max_size=5),
+    cut=st.integers(0, 30),
+)
+@settings(max_examples=30, deadline=None)
+def test_a_journal_cut_anywhere_keeps_its_whole_rows(rows, cut, tmp_path_factory):
+    path = tmp_path_factory.mktemp("journal") / "log.jsonl"
+    with records.Journal(path) as journal:
+        for row in rows:
+            journal.add(row)
+    data = path.read_bytes()
+    path.write_bytes(data[: max(0, len(data) - cut)])
+    whole = path.read_bytes().count(b"\n")
+    assert journal_rows(path) == rows[:whole]
+    with records.Journal(path) as journal:
+        journal.add({"next": 1})
+    assert journal_rows(path) == [*rows[:whole], {"next": 1}]
+
+
+def test_a_journal_keeps_what_utf8_refuses_and_what_json_lacks(tmp_path):
+    with records.Journal(tmp_path / "log.jsonl") as journal:
+        journal.add({"text": "\ud800", "score": float("nan")})
+    (row,) = journal_rows(tmp_path / "log.jsonl")
+    assert row["text"] == "\ud800" and row["score"] != row["score"]
+
+
+def test_rows_of_another_state_are_dropped(tmp_path):
+    path = tmp_path / "log.jsonl"
+    with records.Journal(path, {"model": "a"}) as journal:
+        journal.add({"n": 1})
+    assert journal_rows(path, {"model": "a"}) == [{"n": 1}]
+    assert journal_rows(path, {"model": "b"}) == []
+    assert journal_rows(path, {"model": "b"}) == []
+
+
+def test_a_damaged_line_inside_a_journal_is_named(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"n": 1}\n{"n": \n{"n": 3}\n')
+    with pytest.raises(records.BadRow, match=r"log\.jsonl:2: not JSON"):
+        records.Journal(path)
+
+
+def test_two_runs_do_not_write_to_one_journal(tmp_path):
+    path = tmp_path / "log.jsonl"
+    with records.Journal(path) as journal:
+        journal.add({"n": 1})
+        with pytest.raises(records.JournalInUse, match="another run"):
+            records.Journal(path)
+    assert journal_rows(path) == [{"n": 1}]
+
+
+APPENDER = """
+import resource, signal, sys
+from trait_lib import records
+with records.Journal(sys.argv[1]) as journal:
+    if len(sys.argv) > 2:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+    for n in range(10**9):
+        journal.add({"n": n})
+        print(n, flush=True)
+"""
+
+
+def test_what_was_added_survives_kill_9(tmp_path):
+    path = tmp_path / "log.jsonl"
+    command = [sys.executable, "-c", APPENDER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        told = [int(process.stdout.readline()) for _ in range(50)]
+        process.kill()
+    rows = journal_rows(path)
+    assert [row["n"] for row in rows] == list(range(len(rows))) and len(rows) >= len(told)
+
+
+def test_a_full_disk_is_named_and_loses_no_row(tmp_path):
+    path = tmp_path / "log.jsonl"
+    command = [sys.executable, "-c", APPENDER, str(path), "60"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 1 and f"{path}: File too large" in done.stderr
+    added = [int(line) for line in done.stdout.split()]
+    assert [row["n"] for row in journal_rows(path)] == added and added

@@ -153,3 +153,14 @@ def test_two_who_want_the_same_cached_folder_build_it_once():
     for thread in threads:
         thread.join()
     assert len(built) == 1
+
+
+def test_scratch_is_no_result():
+    stage = run.open_stage(FIRST, PARAMS)
+    stage.path("rows.jsonl").write_text("x")
+    before = run.hash_path(stage.folder)
+    stage.scratch("parts/a.parquet").write_text("y")
+    assert stage.scratch("parts/a.parquet").read_text() == "y"
+    assert run.hash_path(stage.folder) == before
+    manifest = records.read_json(stage.close())
+    assert list(manifest["outputs"]) == ["rows.jsonl"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,10 @@ import yaml
 
 from trait_lib import ROOT
 
-TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
+FLAT: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool, "list": list}
+TYPES: dict[str, type] = {**FLAT, "dict": dict}  # a notebook's parameters are flat
+REQUIRED = object()
+"""The default of a parameter that has none."""
 INTERVAL = re.compile(r"^([\[(])\s*(-?[\w.+-]+)\s*,\s*(-?[\w.+-]+)\s*([\])])")
 CHOICE = re.compile(r"^\{([^}]*)\}")
 
@@ -103,14 +106,14 @@ def parse_declarations(source: str, where: str = "parameters cell") -> dict[str,
         ParameterError: a line is not a declaration, or its default breaks its own rule.
     """
     lines = source.splitlines()
-    found: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = {}
     for node in ast.parse(source).body:
         line = lines[node.lineno - 1]
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
             raise ParameterError(f"{where}: not a declaration: {line.strip()}")
         annotation = ast.unparse(node.annotation)
-        if annotation not in TYPES or node.value is None:
-            raise ParameterError(f"{where}: type must be one of {sorted(TYPES)}: {line.strip()}")
+        if annotation not in FLAT or node.value is None:
+            raise ParameterError(f"{where}: type must be one of {sorted(FLAT)}: {line.strip()}")
         # the comment follows the value on its last line
         comment = lines[node.end_lineno - 1][node.end_col_offset :].partition("#")[2].strip()
         rule = INTERVAL.match(comment) or CHOICE.match(comment)
@@ -120,22 +123,50 @@ def parse_declarations(source: str, where: str = "parameters cell") -> dict[str,
         parameter = Parameter(node.target.id, annotation, default, allowed, text)
         if problem := parameter.problem(default):
             raise ParameterError(f"{where}: default of {parameter.name} {problem}")
-        found[parameter.name] = parameter
-    return found
+        parameters[parameter.name] = parameter
+    return parameters
 
 
-def validate(values: Mapping[str, Any], known: Mapping[str, Parameter], where: str) -> None:
+def validate(
+    values: Mapping[str, Any],
+    known: Mapping[str, Parameter],
+    where: str,
+    what: str = "parameter",
+) -> None:
     """Raise `ParameterError` naming every unknown, mistyped or out-of-range entry of `values`."""
     problems = []
     for name, value in values.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            suggestion = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            problems.append(f"unknown parameter {name!r}; {suggestion}")
+            problems.append(unknown(str(name), known, what))
         elif problem := known[name].problem(value):
-            problems.append(f"parameter {name!r} {problem}. {known[name].help}")
+            problems.append(f"{what} {name!r} {problem}. {known[name].help}")
     if problems:
         raise ParameterError(f"{where}: " + "; ".join(problems))
+
+
+def unknown(name: str, known: Iterable[str], what: str = "parameter") -> str:
+    """What to say of a name that is not known: the one that was perhaps meant, or all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return f"unknown {what} {name!r}; {hint}"
+
+
+def completed(
+    values: Mapping[str, Any], known: Mapping[str, Parameter], where: str, what: str = "parameter"
+) -> dict[str, Any]:
+    """Checked values with every default filled in; numbers as the declared type.
+
+    Raises:
+        ParameterError: as `validate`, and for each missing value whose default is `REQUIRED`.
+    """
+    missing = [n for n, one in known.items() if one.default is REQUIRED and n not in values]
+    if missing:
+        needed = "; ".join(f"{what} {name!r} is missing. {known[name].help}" for name in missing)
+        raise ParameterError(f"{where}: {needed}")
+    validate(values, known, where, what)
+    full = {name: values.get(name, one.default) for name, one in known.items()}
+    return {n: float(v) if known[n].type == "float" else v for n, v in full.items()}
 
 
 def check(name: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +190,7 @@ def check(name: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
         raise ParameterError(f"{name}: run the parameters cell first; missing: {missing}")
     values = {p: namespace[p] for p in known}
     validate({**injected, **values}, known, name)
-    return {p: float(v) if known[p].type == "float" else v for p, v in values.items()}
+    return completed(values, known, name)
 
 
 def _assigned(source: str) -> list[str]:

@@ -6,12 +6,15 @@ a person can open, and because a bad line must be named by file and number.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gzip
 import io
 import json
 import os
+import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -169,3 +172,95 @@ def write_json(path: str | Path, value: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Return the value in a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+# --- the append journal -----------------------------------------------------------------------
+
+
+class JournalInUse(RuntimeError):
+    """Another process is writing to the journal."""
+
+
+class Journal:
+    """Rows that are safe one by one: what a killed run has appended, the next one finds.
+
+        with Journal(path, state) as journal:
+            for row in wanted[len(journal.rows):]:
+                journal.add(work(row))
+
+    A line that a kill or a full disk cut off is dropped when the journal is opened again. One
+    process writes to a journal at a time. Rows are kept as JSON in ASCII, so text that UTF-8
+    refuses (a lone surrogate) is kept, too.
+    """
+
+    SYNC_SECONDS = 1.0  # a power cut loses no more; a kill loses nothing
+
+    def __init__(self, path: str | Path, state: Any = None) -> None:
+        """Open a journal to read and append.
+
+        Args:
+            path: of the file; made when it is absent.
+            state: JSON value that decides the rows. Rows of another state are dropped.
+
+        Raises:
+            JournalInUse: another process has it open.
+            BadRow: a line that is not the last one is damaged; names it.
+        """
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self.path, "a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise JournalInUse(f"{self.path}: another run is writing to it; wait for it") from None
+        self._synced = time.monotonic()
+        self.rows = self._begin(json.loads(json.dumps(state)))
+
+    def _begin(self, state: Any) -> list[Row]:
+        """The rows that stand, when they are of this state."""
+        self._file.seek(0)
+        lines = self._file.read().split(b"\n")
+        del lines[-1]  # what follows the last line end was not finished
+        rows = [parse_row(line, f"{self.path}:{n}") for n, line in enumerate(lines, start=1)]
+        self._file.truncate(sum(map(len, lines)) + len(lines))
+        if state is None:
+            return rows
+        if rows[:1] != [{"state": state}]:
+            self._file.truncate(0)
+            self.add({"state": state})
+        return rows[1:] if rows[:1] == [{"state": state}] else []
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append a row; when this returns, a kill cannot lose it.
+
+        Raises:
+            OSError: it could not be written (a full disk); the rows before it stand.
+        """
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            self._file.write(json.dumps(row).encode("ascii") + b"\n")
+            self._file.flush()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(end)
+            raise OSError(error.errno, f"{self.path}: {error.strerror or error}") from None
+        if time.monotonic() - self._synced > self.SYNC_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Flush to the disk and let others write."""
+        if not self._file.closed:
+            with contextlib.suppress(OSError):  # a full disk was told where it was met
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            self._file.close()
+
+    def __enter__(self) -> Journal:
+        """The journal itself; leaving the block closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()

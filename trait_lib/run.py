@@ -35,6 +35,7 @@ STAGES = (
     "04_evaluation",
 )
 SHARED_STAGES = STAGES[:3]
+SCRATCH = "scratch"
 RECORDED_PACKAGES = (
     "torch transformers accelerate deepspeed fasttext-numpy2 openai datasets tokenizers "
     "papermill numpy scikit-learn math-verify"
@@ -83,13 +84,18 @@ def hash_file(path: str | Path) -> str:
 def hash_path(path: str | Path) -> str:
     """SHA-256 of a file, or of the names and contents of all files below a folder.
 
-    Hidden files do not count, as in a manifest's outputs.
+    Hidden files and scratch folders do not count, as in a manifest's outputs.
     """
     path = Path(path)
     if path.is_file():
         return hash_file(path)
-    files = [f for f in sorted(path.rglob("*")) if f.is_file() and not f.name.startswith(".")]
-    return hash_value([f"{f.relative_to(path)}:{hash_file(f)}" for f in files])
+    return hash_value([f"{f.relative_to(path)}:{hash_file(f)}" for f in _result_files(path)])
+
+
+def _result_files(folder: Path) -> list[Path]:
+    """All files below a folder, in order, but for hidden ones and those in scratch folders."""
+    below = ((f, f.relative_to(folder)) for f in sorted(folder.rglob("*")) if f.is_file())
+    return [f for f, name in below if f.name[0] != "." and SCRATCH not in name.parts[:-1]]
 
 
 def hash_value(value: Any) -> str:
@@ -116,6 +122,10 @@ class Stage:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    def scratch(self, name: str = "") -> Path:
+        """A path for what this stage needs and no reader wants: no output, kept for a resume."""
+        return self.path(f"{SCRATCH}/{name}")
 
     def read(self, stage: str, name: str) -> Path:
         """The path of an earlier stage's output, recorded as an input of this one.
@@ -147,8 +157,8 @@ class Stage:
         """Write `manifest.json`: the stage is finished from here on. Returns its path."""
         outputs = {
             str(file.relative_to(self.folder)): hash_file(file)
-            for file in sorted(self.folder.rglob("*"))
-            if file.is_file() and not file.name.startswith(".") and file.name != "manifest.json"
+            for file in _result_files(self.folder)
+            if file.name != "manifest.json"
         }
         manifest = {
             "stage": self.name,

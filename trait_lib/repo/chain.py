@@ -11,14 +11,13 @@ Nothing heavy is imported here: the question costs a fraction of a second.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-from trait_lib import ROOT, params, records, run
+from trait_lib import ROOT, code, params, records, run
 
 Values = dict[str, Any]
 
@@ -70,14 +69,6 @@ def resolve(stage: str, file: Path, given: Mapping[str, Any]) -> Values:
 # --- what decides a result --------------------------------------------------------------------
 
 
-def code_hash(source: str) -> str:
-    """SHA-256 of what Python code does: comments and layout do not count."""
-    try:
-        return run.hash_value(ast.dump(ast.parse(source)))
-    except SyntaxError:  # a cell with IPython magic
-        return run.hash_value(source)
-
-
 def code_cells(stage: str) -> list[str]:
     """The sources of a notebook's code cells, without the one that declares its parameters."""
     notebook = nbformat.read(params.notebook_path(stage), as_version=4)
@@ -88,67 +79,11 @@ def code_cells(stage: str) -> list[str]:
     ]
 
 
-def modules_named(source: str) -> Iterator[str]:
-    """The `trait_lib` modules that code imports, or names in a string (to start them with -m)."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):  # relative imports are banned by ruff's settings
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names.append(node.value)
-    yield from (name for name in names if name.startswith("trait_lib."))
-
-
-def module_file(name: str) -> Path | None:
-    """The file of module `trait_lib...`, or None when there is no such module of ours."""
-    parts = name.split(".")
-    if parts[0] != "trait_lib" or not all(part.isidentifier() for part in parts):
-        return None
-    path = ROOT.joinpath(*parts)
-    for file in (path.with_suffix(".py"), path / "__init__.py"):
-        if file.is_file():
-            return file
-    return None
-
-
-def source_files(sources: list[str]) -> list[Path]:
-    """The files of `trait_lib` that the code reaches by imports, and their data files."""
-    found: set[Path] = {ROOT / "trait_lib" / "__init__.py"}
-    waiting = list(sources)
-    while waiting:
-        for name in modules_named(waiting.pop()):
-            # importing a.b.c runs a and a.b too
-            parents = [name.rsplit(".", n)[0] for n in range(name.count(".") + 1)]
-            for file in filter(None, map(module_file, parents)):
-                if file not in found:
-                    found.add(file)
-                    waiting.append(file.read_text(encoding="utf-8"))
-    folders = {file.parent for file in found} - {ROOT / "trait_lib"}
-    data = {file for folder in folders for file in folder.iterdir() if _is_data(file)}
-    return sorted(found | data)
-
-
-def _is_data(file: Path) -> bool:
-    return file.is_file() and file.suffix not in (".py", ".pyc") and not file.name.startswith(".")
-
-
 def pins() -> dict[str, str]:
     """The locked versions of the packages that decide results."""
     lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     locked = dict(line.split("==") for line in lines if "==" in line and line[0] != "#")
     return {name: locked.get(name, "") for name in run.RECORDED_PACKAGES}
-
-
-def _file_key(file: Path) -> str:
-    if file.suffix == ".py":
-        return code_hash(file.read_text(encoding="utf-8"))
-    return run.hash_file(file)
 
 
 # --- what was read ----------------------------------------------------------------------------
@@ -198,8 +133,8 @@ def code_key(stage: str, values: Values) -> dict[str, Any]:
     cells = code_cells(stage)
     return {
         "parameters": values,
-        "notebook": [code_hash(cell) for cell in cells],
-        "modules": {str(f.relative_to(ROOT)): _file_key(f) for f in source_files(cells)},
+        "notebook": [code.hash_source(cell) for cell in cells],
+        "modules": {str(f.relative_to(ROOT)): code.hash_file(f) for f in code.source_files(cells)},
         "packages": pins(),
     }
 
