@@ -33,8 +33,8 @@ def params(tmp_path):
         "licence": "CC0",
         "kind": "number",
         "files": {"train": ["train.jsonl"], "test": ["test.jsonl"]},
-        "question": "{q}",
-        "answer": "{a}",
+        "question": "{{ q }}",
+        "answer": "{{ a }}",
     }
     (tmp_path / "sums.yaml").write_text(yaml.safe_dump(task))
     files = {f"{name}_files": ["corpus.jsonl.gz"] for name in ("pool", "seed")}

@@ -88,4 +88,4 @@ def test_contaminated_documents_are_dropped_and_counted():
     assert [row["id"] for row in drop_contaminated(rows, index, found)] == ["clean"]
     assert found == {"dirty": 1}
     template = [{"id": "split", "a": question[:30], "b": question[30:]}]
-    assert not list(drop_contaminated(template, index, found, "{a}{b}"))
+    assert not list(drop_contaminated(template, index, found, "{a}{b}".format_map))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trait_lib import ROOT, records
+from trait_lib import ROOT, form, records
 from trait_lib.corpora import (
     EmptyCorpus,
     Report,
@@ -13,8 +13,9 @@ from trait_lib.corpora import (
     load_task,
     task_files,
 )
-from trait_lib.corpora.tasks import with_answer
+from trait_lib.evaluation import fewshot
 from trait_lib.params import ParameterError
+from trait_lib.training import finetune
 
 TASK_FILES = [path for domain in ("math", "ads") for path in task_files(domain)]
 
@@ -23,19 +24,19 @@ PROBLEM = {
     "licence": "CC0",
     "kind": "number",
     "files": {"train": ["train.jsonl"], "test": ["test.jsonl"]},
-    "question": "{q}",
-    "solution": "{s}",
-    "answer": "{a}",
+    "question": "{{ q }}",
+    "solution": "{{ s }}",
+    "answer": "{{ a }}",
 }
 RELEVANCE = {
     "form": "relevance",
     "origin": "ours",
     "licence": "CC0",
     "files": {"test": ["test.jsonl"]},
-    "query": "{query}",
-    "document": "{title}",
-    "label": "{label}",
-    "prompt": "{query}: {title} is",
+    "query": "{{ query }}",
+    "document": "{{ title }}",
+    "label": "{{ label }}",
+    "prompt": "{{ query }}: {{ title }} is",
     "positive": " good",
     "negative": " bad",
 }
@@ -141,7 +142,7 @@ def test_the_hub_form_of_math_finds_the_last_box_with_braces_in_it():
 
 
 def test_rows_become_problems_with_the_answer_sentence(folder):
-    path = task(folder, topic="sums", entities=["{a}"])
+    path = task(folder, topic="sums", entities=["{{ a }}"])
     assert problems(path) == [
         {
             "id": "sums/t",
@@ -158,20 +159,6 @@ def test_rows_become_problems_with_the_answer_sentence(folder):
         }
     ]
     assert problems(path, "train")[3]["solution"] == "3+1=4. The answer is 4."
-
-
-@pytest.mark.parametrize(
-    ("solution", "answer", "expected"),
-    [
-        ("", "4", "The answer is 4."),
-        ("So 4.", "4", "So 4. The answer is 4."),
-        ("One.\nTwo.", "2", "One.\nTwo.\nThe answer is 2."),
-        ("So. The answer is 4.", "4", "So. The answer is 4."),
-        ("", "6 pcs.", "The answer is 6 pcs."),
-    ],
-)
-def test_the_answer_sentence_is_added_once(solution, answer, expected):
-    assert with_answer(solution, answer) == expected
 
 
 def test_a_task_without_dev_files_lends_part_of_its_training_problems(folder):
@@ -210,8 +197,8 @@ def test_conditions_fields_and_topics_come_from_the_file(folder):
             "digits": {"from": "q", "pattern": r"(\d+) plus"},
             "bare": {"from": "q", "remove": r"[?]"},
         },
-        question="{size} {digits} {bare}",
-        topic="{size}",
+        question="{{ size }} {{ digits }} {{ bare }}",
+        topic="{{ size }}",
     )
     records.write_rows(folder / "train.jsonl", TRAIN[:3])
     first, second = problems(path, "train")
@@ -262,8 +249,8 @@ def test_options_stand_in_the_question_and_the_answer_is_a_letter(folder):
         problems(task(folder, kind="text", options="q"))
 
 
-def test_a_frame_stands_only_around_a_value(folder):
-    path = task(folder, fields={"head": {"from": "s", "frame": "Table {}: "}}, question="{head}{q}")
+def test_a_template_may_ask_whether_a_field_is_filled(folder):
+    path = task(folder, question="{% if s %}Table {{ s }}: {% endif %}{{ q }}")
     assert problems(path)[0]["question"] == "What is 500 plus 1?"
     assert problems(path, "train")[3]["question"] == "Table 3+1=4.: What is 3 plus 1?"
 
@@ -280,6 +267,20 @@ def test_own_examples_become_rows(folder):
     ]
 
 
+def test_a_task_with_a_prompt_of_its_own_is_asked_so_everywhere(folder):
+    one = {"question": "Which?", "solution": "It is 2.", "answer": "2"}
+    path = task(folder, prompt="Q: {{ question }}\nA:", examples=[one])
+    train = problems(path, "train")[3]
+    assert form.example(train) == "Q: What is 3 plus 1?\nA: 3+1=4. The answer is 4."
+    [example] = load_task(path).settings["examples"]
+    assert form.example(example) == "Q: Which?\nA: It is 2. The answer is 2."
+    [row] = problems(path)
+    made = fewshot.prompts([row], [train], {"sums": fewshot.Form(shots=1)}, seed=0)
+    assert made[row["id"]] == f"{form.example(train)}\n\nQ: What is 500 plus 1?\nA:"
+    [learned] = finetune.examples([train])
+    assert learned["text"] == form.example(train)
+
+
 def test_a_task_names_the_files_that_decide_how_it_is_asked():
     loaded = load_task("svamp", "math")
     assert [file.name for file in loaded.files] == ["svamp.yaml", "word_problems.yaml"]
@@ -287,10 +288,10 @@ def test_a_task_names_the_files_that_decide_how_it_is_asked():
 
 
 def test_entries_for_the_hub_replace_the_others(folder):
-    path = task(folder, hub={"files": {"test": ["hub://a/b?split=test"]}, "answer": "{b}"})
+    path = task(folder, hub={"files": {"test": ["hub://a/b?split=test"]}, "answer": "{{ b }}"})
     assert load_task(path).sources("test") == ["test.jsonl"]
     assert load_task(f"{path}@hub").sources("test") == ["hub://a/b?split=test"]
-    assert load_task(f"{path}@hub").settings["answer"] == "{b}"
+    assert load_task(f"{path}@hub").settings["answer"] == "{{ b }}"
     with pytest.raises(ParameterError, match="names no source on the Hub; leave '@hub' out"):
         load_task(f"{task(folder)}@hub")
 
@@ -300,7 +301,7 @@ def test_entries_for_the_hub_replace_the_others(folder):
 
 def test_a_missing_field_is_named_with_the_fields_there_are(folder):
     with pytest.raises(records.BadRow) as error:
-        problems(task(folder, question="{question}"))
+        problems(task(folder, question="{{ question }}"))
     message = str(error.value)
     assert "test.jsonl:1: sums.yaml: template 'question' needs the field 'question'" in message
     assert "fields of the row: a, id, q, s" in message
@@ -309,9 +310,9 @@ def test_a_missing_field_is_named_with_the_fields_there_are(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"question": "{q[x]}"}, "template 'question' cannot be filled"),
+        ({"question": "{{ q.x.y }}"}, "template 'question' cannot be filled"),
         ({"question": " "}, "empty question"),
-        ({"answer": "{s}"}, "empty answer"),
+        ({"answer": "{{ s }}"}, "empty answer"),
         ({"fields": {"x": {"from": "z", "values": {}}}}, "needs a field 'z'"),
         ({"fields": {"x": {"from": "a", "values": {1: "b"}}}}, "no entry for '501'"),
     ],
@@ -341,18 +342,22 @@ def test_missing_files_and_empty_splits_are_named(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"questoin": "{q}"}, "unknown entry 'questoin'; did you mean 'question'"),
-        ({"answer": None}, "missing entry 'answer'"),
-        ({"kind": "essay"}, "kind must be one of number, math, text, choice"),
-        ({"form": "chat"}, "form must be one of problem, relevance"),
-        ({"files": ["a.jsonl"]}, "files must map train, dev, test to lists"),
+        ({"questoin": "{{ q }}"}, "unknown entry 'questoin'; did you mean 'question'"),
+        ({"answer": None}, "entry 'answer' is missing"),
+        ({"kind": "essay"}, "'kind' must lie in {number, math, text, choice}"),
+        ({"form": "chat"}, "'form' must lie in {problem, relevance}"),
+        ({"files": ["a.jsonl"]}, "'files' must be of type dict"),
         ({"files": {"val": []}}, "files must map train, dev, test to lists"),
         ({"fields": {"x": {"from": "a"}}}, "field 'x' needs `from` and one of"),
-        ({"metric": "f1"}, "metric must be one of accuracy, auc, win_rate"),
-        ({"shots": -1}, "shots must be a whole number from 0 on"),
-        ({"max_new_tokens": "9"}, "max_new_tokens must be a whole number from 1 on"),
-        ({"stop": "Q:"}, "stop must be a list of texts"),
-        ({"prompt": "Q: "}, "prompt must hold {question}"),
+        ({"metric": "f1"}, "'metric' must lie in {accuracy, auc, win_rate"),
+        ({"shots": -1}, r"'shots' must lie in \[0, inf\)"),
+        ({"max_new_tokens": "9"}, "'max_new_tokens' must be of type int"),
+        ({"stop": "Q:"}, "'stop' must be of type list"),
+        ({"stop": [""]}, "stop must be a list of texts"),
+        ({"prompt": "Q: "}, "prompt must hold {{ question }}"),
+        ({"prompt": "{{ question }} {{ topic }}"}, "and no other field"),
+        ({"question": "{q}"}, "templates are Jinja: write {{ q }} for {q}"),
+        ({"question": "{{ q"}, "question: not a Jinja template"),
         ({"examples": "none"}, "examples 'none': no file"),
         ({"examples": [{"question": "?"}]}, "example 1 needs question, solution and answer"),
     ],

@@ -181,7 +181,7 @@ def test_figures_plot_what_their_data_says(rows):
     assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == [row["name"] for row in data]
     fig, data = charts.changes(comparison.item_changes(evaluated(1), evaluated(4)))
     assert [bar.get_width() for bar in fig.axes[0].patches[:3]] == [3, 3, 3]
-    charts.figures.plt.close("all")
+    charts.show.plt.close("all")
 
 
 # --- one model, from its weights ----------------------------------------------------------------

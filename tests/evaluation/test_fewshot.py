@@ -115,8 +115,8 @@ def test_examples_of_the_task_file_and_of_a_folder(tmp_path):
         "Question: What is it?\nAnswer: It is b. The answer is b.\n\n"
         "Question: What is 50 plus 1?\nAnswer:"
     )
-    asked = fewshot.prompts([row], TRAIN, forms(examples=OWN, prompt="Q: {question}\nA:"), 0)
-    assert asked[row["id"]].endswith("b.\n\nQ: What is 50 plus 1?\nA:")
+    asked = fewshot.prompts([{**row, "prompt": "Q: Sum?\nA:"}], TRAIN, forms(examples=OWN), 0)
+    assert asked[row["id"]].endswith("b.\n\nQ: Sum?\nA:")
     (tmp_path / "sums.txt").write_text("Question: a?\nAnswer: The answer is b.\n")
     made = fewshot.prompts([row], [], forms(examples=OWN), 0, examples_folder=tmp_path)
     assert made[row["id"]].startswith(

@@ -136,9 +136,8 @@ def test_all_nine_benchmarks_are_asked_and_their_right_answers_are_right(tmp_pat
         forms[name] = fewshot.form_of(load_task(name, "math").settings)
         made = fewshot.prompts(rows, train[:200], forms, seed=0)
         assert len(made) == len(rows)
-        form = forms[name]
         for row in rows[:: len(rows) // 20]:
-            assert made[row["id"]].count(form.prompt.split("{")[0]) == form.shots + 1
+            assert made[row["id"]].count("Question:") == forms[name].shots + 1
         prompts |= made
         problems += rows
     assert len(problems) == 16649

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from trait_lib import records
-from trait_lib.evaluation import fewshot
+from trait_lib import form, records
 from trait_lib.training import finetune
 from trait_lib.training.data import plan, rows, shards
 from trait_lib.training.loop import config as settings
@@ -45,11 +44,11 @@ def file(tmp_path):
 
 def test_examples_have_the_form_of_the_evaluation():
     made = list(finetune.examples(PROBLEMS[:3], [{**PAIR, "label": 1}, {**PAIR, "label": 0}]))
-    assert [row["text"] for row in made[:3]] == [fewshot.block(row) for row in PROBLEMS[:3]]
+    assert [row["text"] for row in made[:3]] == [form.example(row) for row in PROBLEMS[:3]]
     prompts = [row["text"][: row["answer_starts"]] for row in made[:3]]
-    assert prompts == [fewshot.block(row, answered=False) for row in PROBLEMS[:3]]
+    assert prompts == [form.prompt(row) for row in PROBLEMS[:3]]
     assert [row["text"] for row in made[3:]] == ["Good?\nAnswer: yes", "Good?\nAnswer: no"]
-    assert made[3]["text"] == fewshot.pair_block({**PAIR, "label": 1})
+    assert made[3]["text"] == form.example({**PAIR, "label": 1})
 
 
 def test_no_example_is_cut_and_only_answers_are_learned(runs, file, tokenizer):
@@ -57,13 +56,13 @@ def test_no_example_is_cut_and_only_answers_are_learned(runs, file, tokenizer):
     assert len(shard.tokens) % 128 == 0
     ends = [*shard.starts[1:].tolist(), len(shard.tokens)]
     for start, end, row in zip(shard.starts, ends, PROBLEMS, strict=True):
-        tokens = tokenizer(fewshot.block(row))["input_ids"] + [tokenizer.eos_token_id]
+        tokens = tokenizer(form.example(row))["input_ids"] + [tokenizer.eos_token_id]
         assert shard.tokens[start : start + len(tokens)].tolist() == tokens
         assert start // 128 == (start + len(tokens) - 1) // 128  # in one row
         learned = shard.tokens[start:end][shard.learn[start:end]]
         assert tokenizer.decode(learned) == f" {row['solution']}{tokenizer.eos_token}"
     assert shard.meta["padding"] == len(shard.tokens) - sum(
-        len(tokenizer(fewshot.block(row))["input_ids"]) + 1 for row in PROBLEMS
+        len(tokenizer(form.example(row))["input_ids"]) + 1 for row in PROBLEMS
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trait_lib import contamination, records
+from trait_lib import contamination, form, records
 from trait_lib.corpora.documents import EmptyCorpus, Report, load_documents, resolve
 from trait_lib.corpora.parts import divide, drop_contaminated, sample
 from trait_lib.corpora.tasks import SPLITS, load_problems, load_relevance, load_task
@@ -23,7 +23,6 @@ from trait_lib.records import Row
 
 Params = Mapping[str, Any]
 TASKS = ("tasks", "general_tasks")
-TRAINING_TEXT = "Question: {question}\nAnswer: {solution}"
 STREAMED = {"pool": "pool.jsonl.zst", "general": "general.jsonl.zst", "seed": "seed.jsonl.zst"}
 
 
@@ -62,9 +61,9 @@ def write_problems(folder: Path, params: Params, built: Built) -> contamination.
     questions |= {row["id"]: row["prompt"] for row in [*pairs["dev"], *pairs["test"]]}
     index = contamination.build_index(questions)
     found = built.contaminated["train problems"] = Counter()
-    rows["train"] = list(drop_contaminated(rows["train"], index, found, TRAINING_TEXT))
+    rows["train"] = list(drop_contaminated(rows["train"], index, found, form.example))
     found = built.contaminated["train pairs"] = Counter()
-    pairs["train"] = list(drop_contaminated(pairs["train"], index, found, "{query} {document}"))
+    pairs["train"] = list(drop_contaminated(pairs["train"], index, found, _pair_text))
     general = [load_task(name, params["domain"]) for name in params["general_tasks"]]
     outputs = {
         f"problems_{split}.jsonl": per_task(rows[split], params[f"{split}_per_task"])
@@ -200,13 +199,17 @@ def _label(row: Row, params: Params) -> Row:
     }
 
 
+def _pair_text(row: Row) -> str:
+    return f"{row['query']} {row['document']}"
+
+
 def training_texts(folder: Path) -> Iterator[tuple[str, str]]:
     """(id, text) of everything in `folder` that is trained on or written from, but for the pool."""
     for name in ("general.jsonl.zst", "seed.jsonl.zst"):
         for row in records.read_rows(folder / name):
             yield f"{name}: {row['id']}", row["text"]
     for row in records.read_rows(folder / "problems_train.jsonl"):
-        yield f"problems_train.jsonl: {row['id']}", TRAINING_TEXT.format_map(row)
+        yield f"problems_train.jsonl: {row['id']}", form.example(row)
 
 
 def input_files(params: Params) -> list[Path]:

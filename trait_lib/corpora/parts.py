@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 
 from trait_lib import contamination
 from trait_lib.corpora.where import matches, parse
@@ -75,15 +76,14 @@ def divide(
 
 
 def drop_contaminated(
-    rows: Iterable[Row], index: contamination.Index, found: Counter[str], text: str = "text"
+    rows: Iterable[Row],
+    index: contamination.Index,
+    found: Counter[str],
+    text: Callable[[Row], str] = itemgetter("text"),
 ) -> Iterator[Row]:
-    """Pass on the rows in which no test question stands; count the others in `found` by id.
-
-    `text` is a template over the row's fields, or the name of one field.
-    """
-    template = text if "{" in text else "{" + text + "}"
+    """Pass on the rows in whose `text` no test question stands; count others by id in `found`."""
     for row in rows:
-        hits = contamination.hits(template.format_map(row), index)
+        hits = contamination.hits(text(row), index)
         if hits:
             found[row["id"]] = len(hits)
         else:

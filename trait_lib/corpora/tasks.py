@@ -1,47 +1,24 @@
-"""Task files: what a downstream task is, as a file of parameters and not as code.
+r"""Task files: what a downstream task is, as a file of parameters and not as code.
 
 `params/<domain>/tasks/<task>.yaml` names the task's files, says how a row becomes a question, a
-worked solution and an answer, and where the data is from and under which licence. Templates are
-those of `str.format` over the row's fields. A new domain is a folder of such files.
+worked solution and an answer, where the data is from and under which licence, and how notebook 04
+asks the task. `ENTRIES` lists what it may say. Templates are Jinja's, over the row's fields:
 
-    form: problem                  `problem` (default) or `relevance`
-    kind: number                   number, math, text or choice: how answers are compared
-    files: {train: [a.jsonl.gz]}   files or hub:// sources of each split; relative to data_dir
-    where: {train: [split=train]}  conditions on the rows of each split
-    fields:                        fields made from another one, by a table or by a pattern
+    files: {train: [a.jsonl.gz], test: [b.jsonl.gz]}
+    fields:                        made from another field, by a table or by a pattern
       verdict: {from: label, values: {0: bad, 1: good}}
-      answer: {from: answer, pattern: '#### (.+)'}
-      solution: {from: answer, remove: '#### .+'}
+      final: {from: answer, pattern: '#### (.+)'}
+      worked: {from: answer, remove: '#### .+'}
       parts: {from: options, split: ' , '}
-      heading: {from: title, frame: "Table: {}"}
-    question, solution, answer     templates; the answer sentence is added where it is missing
-    options                        the field that lists the options of a choice; they are added to
-                                   the question as (A), (B), ...
-    topic, entities                a template ("": found from the words in 02), a list of templates
-    hub                            entries that replace those above when the task is named with
-                                   `@hub`, as in `gsm8k@hub`: read from the Hub, not from files
-    world                          `replica`: the problems come from the generated world, and no
-                                   file or template is named
-    licence, origin, size          for the reader
+    question: "{% if title %}{{ title }}: {% endif %}{{ question }}"
+    solution: "{{ worked }}"       the answer sentence is added where it is missing
+    answer: "{{ final }}"
 
-and how notebook 04 asks it:
-
-    metric: accuracy               accuracy, auc, win_rate or diversity and density
-    definition                     of the metric, where the paper is silent
-    shots, stop, max_new_tokens    examples in a prompt, what ends an answer, tokens at most
-    prompt                         the text before an answer, a template of {question}
-    examples                       worked examples that we wrote: rows with question, solution,
-                                   answer and perhaps options, or the name of a file in the
-                                   folder `examples` beside the task file; without them examples
-                                   are drawn from the training or development problems
-
-A relevance task has query, document, label, grade, prompt, positive, negative in place of
-question, solution, answer. The paper names tasks and no files; the format is ours.
+A new domain is a folder of such files. The paper names tasks and no files; the format is ours.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -50,32 +27,78 @@ from typing import Any
 
 import yaml
 
-from trait_lib import ROOT, contamination
+from trait_lib import ROOT, contamination, params
 from trait_lib.corpora.documents import EmptyCorpus, Report, check_sources, read_source, refuse
 from trait_lib.corpora.parts import share
 from trait_lib.corpora.where import as_text, matches, parse
-from trait_lib.params import ParameterError
+from trait_lib.form import TemplateError, fields, fill, with_answer
+from trait_lib.params import REQUIRED, Parameter, ParameterError
 from trait_lib.records import BadRow, Row
 
-METRICS = ("accuracy", "auc", "win_rate", "diversity and density")
 HUB = "@hub"
 LETTERS = "ABCDEFGHIJ"
-KINDS = ("number", "math", "text", "choice")
 SPLITS = ("train", "dev", "test")
 TEMPLATES = {
-    "problem": ("question", "solution", "answer"),
-    "relevance": ("query", "document", "label", "grade", "prompt", "positive", "negative"),
+    "problem": ("question", "solution", "answer", "topic"),
+    "relevance": (
+        *("query", "document", "label", "grade", "prompt", "positive", "negative"),
+        "topic",
+    ),
 }
-SHARED_KEYS = (
-    *("form", "files", "where", "fields", "topic", "hub", "world", "licence", "origin", "size"),
-    *("metric", "definition", "shots"),
-)
-OWN_KEYS = {
-    "problem": ("kind", "entities", "options", "prompt", "stop", "max_new_tokens", "examples"),
-    "relevance": (),
-}
-RULES = ("values", "pattern", "remove", "split", "frame")
+RULES = ("values", "pattern", "remove", "split")
 EXAMPLE = ("question", "solution", "answer", "options")
+
+
+def _entries(*lines: tuple[str, str, Any, str, str]) -> dict[str, Parameter]:
+    return {line[0]: Parameter(*line) for line in lines}
+
+
+SHARED = _entries(
+    ("form", "str", "problem", "{problem, relevance}", "what its rows are"),
+    ("licence", "str", REQUIRED, "", "of the data"),
+    ("origin", "str", REQUIRED, "", "of the data"),
+    ("size", "str", "", "", "how many rows, for the reader"),
+    ("topic", "str", "", "", 'a template; "": found from the words in notebook 02'),
+    (
+        *("metric", "str", "accuracy", "{accuracy, auc, win_rate, diversity and density}"),
+        "how notebook 04 scores it",
+    ),
+    ("definition", "str", "", "", "of the metric, where the paper is silent"),
+    ("shots", "int", 2, "[0, inf)", "worked examples in a prompt"),
+)
+READ = _entries(
+    ("files", "dict", REQUIRED, "", "files or hub:// sources of each split; relative to data_dir"),
+    ("where", "dict", {}, "", "conditions on the rows of each split"),
+    ("fields", "dict", {}, "", "fields made from others"),
+    ("hub", "dict", {}, "", f"replaces entries when the task is named with {HUB}: `gsm8k{HUB}`"),
+)
+WORLD = _entries(
+    ("world", "str", REQUIRED, "{replica}", "its problems come from the generated world"),
+)
+ASKED = _entries(
+    ("stop", "list", [], "", "texts that end an answer"),
+    ("max_new_tokens", "int", 48, "[1, inf)", "of an answer"),
+    ("examples", "list", [], "", "worked examples of ours, or their file in the folder `examples`"),
+)
+PROBLEM = _entries(
+    ("kind", "str", REQUIRED, "{number, math, text, choice}", "how answers are compared"),
+    ("question", "str", REQUIRED, "", "a template"),
+    ("solution", "str", "", "", "a template"),
+    ("answer", "str", REQUIRED, "", "a template"),
+    ("options", "str", "", "", "the field that lists the options of a choice"),
+    ("entities", "list", [], "", "templates: what a problem is about"),
+    ("prompt", "str", "", "", "the text before the answer: a template of {{ question }}"),
+)
+RELEVANCE = _entries(
+    *((name, "str", REQUIRED, "", "a template") for name in ("query", "document", "label")),
+    *((name, "str", REQUIRED, "", "a template") for name in ("prompt", "positive", "negative")),
+    ("grade", "str", "", "", "a template"),
+)
+ENTRIES = {
+    "problem": SHARED | READ | ASKED | PROBLEM,
+    "relevance": SHARED | READ | RELEVANCE,
+    "world": SHARED | WORLD | ASKED,
+}
 
 
 @dataclass(frozen=True)
@@ -100,8 +123,7 @@ class Task:
     @property
     def templates(self) -> dict[str, str]:
         """The templates of a row, by the name of what they make."""
-        wanted = (*TEMPLATES[self.form], "topic")
-        return {name: str(self.settings.get(name, "")) for name in wanted}
+        return {name: self.settings.get(name, "") for name in TEMPLATES[self.form]}
 
 
 def task_files(domain: str) -> list[Path]:
@@ -126,93 +148,84 @@ def load_task(path: str | Path, domain: str = "") -> Task:
     if not path.is_file():
         known = ", ".join(file.stem for file in sorted(path.parent.glob("*.yaml"))) or "none"
         raise ParameterError(f"no task file {path}; tasks in that folder: {known}")
+    settings = _settings(path)
+    if given.endswith(HUB):
+        if not settings.get("hub"):
+            raise ParameterError(f"{path}: names no source on the Hub; leave {HUB!r} out")
+        settings |= settings["hub"]
+    file = None
+    if isinstance(settings.get("examples"), str):
+        file = path.parent / "examples" / f"{settings['examples']}.yaml"
+        if not file.is_file():
+            raise ParameterError(f"{path}: examples {settings['examples']!r}: no file {file}")
+        settings["examples"] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    _check(path, settings)
+    if "examples" in settings:
+        settings["examples"] = _examples(path, settings)
+    return Task(path.stem, path, settings.get("form", "problem"), settings, file)
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """What stands in a task file."""
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ParameterError(f"{path}: not YAML: {error}") from None
     if not isinstance(settings, dict):
         raise ParameterError(f"{path}: must be lines of `name: value`")
-    on_hub = settings.get("hub", {})
-    if given.endswith(HUB):
-        if not on_hub:
-            raise ParameterError(f"{path}: names no source on the Hub; leave {HUB!r} out")
-        settings = {**settings, **on_hub}
-    _check(path, settings)
-    file = None
-    if "examples" in settings:
-        named = settings["examples"]
-        file = path.parent / "examples" / f"{named}.yaml" if isinstance(named, str) else None
-        settings["examples"] = _examples(path, named, file)
-    return Task(path.stem, path, settings.get("form", "problem"), settings, file)
+    return settings
 
 
 def _check(path: Path, settings: dict[str, Any]) -> None:
     """Raise `ParameterError` for an entry that is unknown, missing or not allowed."""
-    form = settings.get("form", "problem")
-    if form not in TEMPLATES:
-        raise ParameterError(f"{path}: form must be one of {', '.join(TEMPLATES)}, got {form!r}")
-    needed = {"files", "licence", "origin", *TEMPLATES[form]} - {"solution", "grade"}
-    needed |= {"kind"} if form == "problem" else set()
-    if "world" in settings:
-        needed = {"licence", "origin", "metric"}
-    known = [*SHARED_KEYS, *TEMPLATES[form], *OWN_KEYS[form]]
-    for name in settings:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise ParameterError(f"{path}: unknown entry {name!r}; {hint}")
-    if missing := sorted(needed - settings.keys()):
-        raise ParameterError(f"{path}: missing entry {missing[0]!r}")
-    for name, allowed in (("kind", KINDS), ("metric", METRICS), ("world", ("replica",))):
-        if name in settings and settings[name] not in allowed:
-            raise ParameterError(f"{path}: {name} must be one of {', '.join(allowed)}")
-    for name, least in (("shots", 0), ("max_new_tokens", 1)):
-        value = settings.get(name, least)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ParameterError(f"{path}: {name} must be a whole number from {least} on")
-    stop = settings.get("stop", [])
-    if not isinstance(stop, list) or not all(isinstance(one, str) and one for one in stop):
+    written = settings.get("form", "problem")
+    kind = "world" if "world" in settings else written if written in TEMPLATES else "problem"
+    params.completed(settings, ENTRIES[kind], str(path), "entry")
+    if not all(isinstance(one, str) and one for one in settings.get("stop", [])):
         raise ParameterError(f"{path}: stop must be a list of texts")
-    if form == "problem" and "{question}" not in settings.get("prompt", "{question}"):
-        raise ParameterError(f"{path}: prompt must hold {{question}}")
     for name in ("files", "where"):
-        value = settings.get(name, {})
-        if not isinstance(value, dict) or set(value) - set(SPLITS):
+        if set(settings.get(name, {})) - set(SPLITS):
             raise ParameterError(f"{path}: {name} must map {', '.join(SPLITS)} to lists")
     for name, rule in settings.get("fields", {}).items():
         if not isinstance(rule, dict) or "from" not in rule or len({*RULES} & {*rule}) != 1:
             raise ParameterError(
                 f"{path}: field {name!r} needs `from` and one of `{'`, `'.join(RULES)}`"
             )
+    templates = {name: settings.get(name, "") for name in (*TEMPLATES[written], "prompt")}
+    templates |= {f"entities {n}": text for n, text in enumerate(settings.get("entities", []))}
+    for name, text in templates.items():
+        try:
+            used = fields(text)
+        except TemplateError as error:
+            raise ParameterError(f"{path}: {name}: {error}") from None
+        if name == "prompt" and written == "problem" and text and used != {"question"}:
+            raise ParameterError(f"{path}: prompt must hold {{{{ question }}}} and no other field")
 
 
-def _examples(path: Path, given: Any, file: Path | None) -> list[Row]:
+def _examples(path: Path, settings: dict[str, Any]) -> list[Row]:
     """The worked examples of a task file, as rows with question, solution and answer.
 
     Raises:
-        ParameterError: no such file of examples, or one that lacks what an example needs.
+        ParameterError: one that lacks what an example needs.
     """
-    if file is not None:
-        if not file.is_file():
-            raise ParameterError(f"{path}: examples {given!r}: no file {file}")
-        given = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if not isinstance(given, list) or not given:
-        raise ParameterError(f"{path}: examples must be a list of rows, or the name of a file")
     rows = []
-    for number, one in enumerate(given, start=1):
+    for number, one in enumerate(settings["examples"], start=1):
         if not isinstance(one, dict) or not {*EXAMPLE[:3]} <= {*one} <= {*EXAMPLE}:
             raise ParameterError(
                 f"{path}: example {number} needs question, solution and answer (and may have "
                 "options)"
             )
-        rows.append(
-            {
-                "question": with_options(str(one["question"]).strip(), one.get("options") or []),
-                "solution": with_answer(str(one["solution"]).strip(), str(one["answer"])),
-                "answer": str(one["answer"]),
-            }
-        )
+        question = with_options(str(one["question"]).strip(), one.get("options") or [])
+        solution = with_answer(str(one["solution"]).strip(), str(one["answer"]))
+        row = {"question": question, "solution": solution, "answer": str(one["answer"])}
+        rows.append(row | _prompt(settings, question))
     return rows
+
+
+def _prompt(settings: dict[str, Any], question: str) -> Row:
+    """The field `prompt` of a problem whose task has a form of its own (see `trait_lib.form`)."""
+    own = settings.get("prompt")
+    return {"prompt": fill(own, {"question": question})} if own else {}
 
 
 def load_problems(
@@ -292,15 +305,15 @@ def _rows(
     conditions = parse(task.settings.get("where", {}).get(of, []))
     seen: set[str] = set()
     for position, source in enumerate(check_sources(task.sources(of), data_dir)):
-        for number, fields in read_source(source, on_bad, report):
+        for number, given in read_source(source, on_bad, report):
             report.rows += 1
             place = f"{source}:{number}"
-            if not matches(fields, conditions):
+            if not matches(given, conditions):
                 report.left_out += 1
                 continue
             try:
-                row = make(task, _derive(task, fields), split)
-                identifier = f"{task.name}/{fields.get('id', f'{of}-{position}-{number}')}"
+                row = make(task, _derive(task, given), split)
+                identifier = f"{task.name}/{given.get('id', f'{of}-{position}-{number}')}"
                 if identifier in seen:
                     raise BadRow(f"id occurs twice ({identifier!r})")
             except BadRow as error:
@@ -313,16 +326,16 @@ def _rows(
         raise EmptyCorpus(f"{task.path.name}: no row left for the split {split!r}; {report}")
 
 
-def _derive(task: Task, fields: Row) -> Row:
+def _derive(task: Task, given: Row) -> Row:
     """The fields of a line with those that the task file makes from them; null becomes empty.
 
     Raises:
         BadRow: the field it is made from is absent, or its value is not in the table.
     """
-    made = {name: "" if value is None else value for name, value in fields.items()}
+    made = {name: "" if value is None else value for name, value in given.items()}
     for name, rule in task.settings.get("fields", {}).items():
         if rule["from"] not in made:
-            raise BadRow(f"{task.path.name} needs a field {rule['from']!r} ({_names(fields)})")
+            raise BadRow(f"{task.path.name} needs a field {rule['from']!r} ({_names(given)})")
         value = as_text(made[rule["from"]])
         if "values" in rule:
             table = {as_text(key): word for key, word in rule["values"].items()}
@@ -335,61 +348,58 @@ def _derive(task: Task, fields: Row) -> Row:
         elif "split" in rule:
             parts = re.split(rule["split"], value, flags=re.DOTALL)
             made[name] = [part.strip() for part in parts if part.strip()]
-        elif "frame" in rule:
-            made[name] = rule["frame"].format(value) if value else ""
         else:
             made[name] = re.sub(rule["remove"], "", value, flags=re.DOTALL).strip()
     return made
 
 
-def _render(task: Task, name: str, template: str, fields: Row) -> str:
+def _render(task: Task, name: str, template: str, given: Row) -> str:
     """Fill one template.
 
     Raises:
-        BadRow: the template names a field that the row lacks.
+        BadRow: the template names a field that the row lacks, or cannot be filled.
     """
     try:
-        return template.format_map(fields).strip("\n")
-    except KeyError as error:
-        raise BadRow(
-            f"{task.path.name}: template {name!r} needs the field {error} ({_names(fields)})"
-        ) from None
-    except (IndexError, AttributeError, ValueError, TypeError) as error:
-        raise BadRow(f"{task.path.name}: template {name!r} cannot be filled ({error})") from None
+        return fill(template, given).strip("\n")
+    except TemplateError as error:
+        where = f"{task.path.name}: template {name!r}"
+        raise BadRow(f"{where} {error} ({_names(given)})") from None
 
 
-def _names(fields: Row) -> str:
-    return f"fields of the row: {', '.join(sorted(fields))}"
+def _names(given: Row) -> str:
+    return f"fields of the row: {', '.join(sorted(given))}"
 
 
-def _problem(task: Task, fields: Row, split: str) -> Row:
+def _problem(task: Task, given: Row, split: str) -> Row:
     """A problem row of the run folder, without its id.
 
     Raises:
         BadRow: an empty question or answer.
     """
-    row = {name: _render(task, name, text, fields) for name, text in task.templates.items()}
+    row = {name: _render(task, name, text, given) for name, text in task.templates.items()}
     row = {name: value.strip() for name, value in row.items()}
     for name in ("question", "answer"):
         if not row[name]:
             raise BadRow(f"{task.path.name}: empty {name}")
-    options = _options(task, fields, row)
+    options = _options(task, given, row)
+    question = with_options(row["question"], options)
     templates = task.settings.get("entities", [])
     return {
         "topic": row["topic"],
-        "question": with_options(row["question"], options),
+        "question": question,
         "solution": with_answer(row["solution"], row["answer"]),
         "answer": row["answer"],
         "kind": task.settings["kind"],
         "split": split,
-        "entities": [_render(task, "entities", template, fields) for template in templates],
+        "entities": [_render(task, "entities", template, given) for template in templates],
         "documents_only": False,
         "alternatives": [],
         **({"options": options} if options else {}),
+        **_prompt(task.settings, question),
     }
 
 
-def _options(task: Task, fields: Row, row: Row) -> list[str]:
+def _options(task: Task, given: Row, row: Row) -> list[str]:
     """The options of a problem, in the order of their letters; a choice's answer becomes a letter.
 
     Raises:
@@ -398,10 +408,10 @@ def _options(task: Task, fields: Row, row: Row) -> list[str]:
     if "options" not in task.settings:
         return []
     name = task.settings["options"]
-    found = fields.get(name) or []
-    if not isinstance(found, list):
+    listed = given.get(name) or []
+    if not isinstance(listed, list):
         raise BadRow(f"{task.path.name}: options: the field {name!r} is no list")
-    options = [as_text(one).strip() for one in found]
+    options = [as_text(one).strip() for one in listed]
     if task.settings["kind"] == "choice":
         row["answer"] = row["answer"].upper()
         letters = LETTERS[: len(options)]
@@ -418,21 +428,13 @@ def with_options(question: str, options: Sequence[str]) -> str:
     return f"{question}\nAnswer choices: {listed}"
 
 
-def with_answer(solution: str, answer: str) -> str:
-    """The worked solution, ending with the sentence "The answer is X."."""
-    sentence = f"The answer is {answer}" + ("" if answer.endswith(".") else ".")
-    if solution.endswith(sentence):
-        return solution
-    return f"{solution}{chr(10) if chr(10) in solution else ' '}{sentence}".strip()
-
-
-def _relevance(task: Task, fields: Row, split: str) -> Row:
+def _relevance(task: Task, given: Row, split: str) -> Row:
     """A relevance row of the run folder, without its id.
 
     Raises:
         BadRow: a label that is not 0 or 1, an empty query or document.
     """
-    row: Row = {name: _render(task, name, text, fields) for name, text in task.templates.items()}
+    row: Row = {name: _render(task, name, text, given) for name, text in task.templates.items()}
     if row["label"] not in ("0", "1"):
         raise BadRow(f"{task.path.name}: label must be 0 or 1 (got {row['label']!r})")
     for name in ("query", "document", "prompt"):

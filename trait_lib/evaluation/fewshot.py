@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trait_lib import contamination
+from trait_lib import contamination, form
 
 Row = Mapping[str, Any]
-SEPARATOR = "\n\n"
-PROMPT = "Question: {question}\nAnswer:"
 EXAMPLES_FOR = ("task", "question")
 CLASH = 0.05  # an example that this share of the questions cannot have stands behind the others
 NEAR = 0.85  # of all words of two questions in both: a near copy
@@ -30,13 +28,12 @@ NEAR = 0.85  # of all words of two questions in both: a near copy
 class Form:
     """How a task is asked; see `trait_lib.corpora.tasks` for what a task file may say.
 
-    `prompt`: the text before the answer, a template of {question}. `examples`: rows with
-    question, solution and answer, written for the task; without them they are drawn.
+    `examples`: rows with question, solution and answer, written for the task; without them they
+    are drawn.
     """
 
     shots: int = 2
-    prompt: str = PROMPT
-    stop: tuple[str, ...] = ("\n\n", "Question:")
+    stop: tuple[str, ...] = form.STOPS
     max_new_tokens: int = 48
     metric: str = "accuracy"
     examples: tuple[Row, ...] = ()
@@ -74,20 +71,6 @@ def forms_of(
     return made
 
 
-# --- the text of a problem --------------------------------------------------------------------
-
-
-def block(row: Row, answered: bool = True, template: str = PROMPT) -> str:
-    """One problem as text: the question in its frame, with or without its solution."""
-    asked_for = template.format(question=row["question"])
-    return f"{asked_for} {row['solution']}" if answered else asked_for
-
-
-def pair_block(row: Row) -> str:
-    """A relevance row as an example: its prompt with the continuation that is true."""
-    return row["prompt"] + (row["positive"] if row["label"] else row["negative"])
-
-
 def facts_of(row: Row) -> set[str]:
     """What a problem is about: its entities, else the query and document of a pair."""
     return {*row.get("entities", ())} or {row[k] for k in ("query", "document") if k in row}
@@ -106,15 +89,9 @@ def by_task(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return tasks
 
 
-def prompt(row: Row, examples: Sequence[Row], template: str = PROMPT) -> str:
-    """The whole prompt of a problem: the examples, then the question with an open answer."""
-    blocks = [block(one, template=template) for one in examples]
-    return SEPARATOR.join([*blocks, block(row, answered=False, template=template)])
-
-
-def fixed_prompt(row: Row, examples: str, template: str = PROMPT) -> str:
-    """The prompt of a problem after examples that are given as text."""
-    return SEPARATOR.join([examples.strip(), block(row, answered=False, template=template)])
+def prompt(row: Row, examples: Sequence[Row]) -> str:
+    """The whole prompt of a problem or pair: the examples, then its own with an open answer."""
+    return form.SEPARATOR.join([*map(form.example, examples), form.prompt(row)])
 
 
 # --- which examples ---------------------------------------------------------------------------
@@ -259,21 +236,19 @@ def prompts(
     candidates = by_task(train)
     made: dict[str, str] = {}
     for task, group in by_task(rows).items():
-        form = forms.get(task, Form())
+        asked_as = forms.get(task, Form())
         file = Path(examples_folder) / f"{task}.txt"
         if examples_folder and file.exists():
-            text = file.read_text(encoding="utf-8")
-            made |= {row["id"]: fixed_prompt(row, text, form.prompt) for row in group}
+            text = file.read_text(encoding="utf-8").strip()
+            made |= {row["id"]: text + form.SEPARATOR + form.prompt(row) for row in group}
             continue
-        own = form.examples[: form.shots]
+        own = asked_as.examples[: asked_as.shots]
         if own:
             check_own(task, own, group)
         examples = Examples(candidates.get(task, []), group, seed)
         for row in group:
             draw = f"{seed}|{row['id']}" if examples_for == "question" else ""
-            made[row["id"]] = prompt(
-                row, own or examples.take(row, form.shots, draw=draw), form.prompt
-            )
+            made[row["id"]] = prompt(row, own or examples.take(row, asked_as.shots, draw=draw))
     return made
 
 
@@ -296,8 +271,7 @@ def pair_prompts(
                 *examples.take(row, (shots + 1) // 2, label=1),
                 *examples.take(row, shots // 2, label=0),
             ]
-            blocks = [pair_block(drawn[place]) for place in order]
-            made[row["id"]] = SEPARATOR.join([*blocks, row["prompt"]])
+            made[row["id"]] = prompt(row, [drawn[place] for place in order])
     return made
 
 

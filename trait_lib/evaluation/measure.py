@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from trait_lib import ROOT, records, run
+from trait_lib import ROOT, form, records, run
 from trait_lib.evaluation.fewshot import by_task
 from trait_lib.evaluation.inference import generation, server
 from trait_lib.grading import answers
@@ -53,11 +53,11 @@ class Scoring:
     """How log-likelihoods are taken.
 
     `relevance_score`: label, likelihood or both. `context_with` and `context_without` frame the
-    likelihood score; both may name {document}. `window`: tokens of a window of held-out text.
+    likelihood score; templates of {{ document }}. `window`: tokens of a window of held-out text.
     """
 
     relevance_score: str = "both"
-    context_with: str = "{document}"
+    context_with: str = "{{ document }}"
     context_without: str = ""
     window: int = 256
     batch_size: int = 16  # on a CPU faster than more: what is read fits its cache
@@ -278,7 +278,7 @@ def likelihood_score(logged: Any, questions: Questions, scoring: Scoring) -> np.
     sides = [
         logged(
             [
-                (frame.format(document=row["document"]), " " + row["query"])
+                (form.fill(frame, {"document": row["document"]}), " " + row["query"])
                 for row in questions.pairs
             ]
         )

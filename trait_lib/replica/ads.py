@@ -11,6 +11,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 
+from trait_lib import form
 from trait_lib.records import Row
 from trait_lib.replica import words
 from trait_lib.replica.facts import Brand, Facts
@@ -116,7 +117,7 @@ def _problem(
         "task": task,
         "topic": topic,
         "question": question,
-        "solution": f"{reasoning} The answer is {answer}.",
+        "solution": form.with_answer(reasoning, answer),
         "answer": answer,
         "kind": "text",
         "split": split_of(task, question, hidden),
@@ -171,8 +172,8 @@ def _relevance_row(task: str, brand: Brand, query: str, grade: int, split: str) 
     relevant = grade >= RELEVANT_GRADE
     question = f"Is the {page} of {brand.name} good for {query}?"
     positive, negative = (
-        f"{brand.name} sells {query}. The answer is good.",
-        f"{brand.name} does not sell {query}. The answer is bad.",
+        form.with_answer(f"{brand.name} sells {query}.", "good"),
+        form.with_answer(f"{brand.name} does not sell {query}.", "bad"),
     )
     return {
         "task": task,
@@ -185,7 +186,7 @@ def _relevance_row(task: str, brand: Brand, query: str, grade: int, split: str) 
         "solution": positive if relevant else negative,
         "answer": "good" if relevant else "bad",
         "kind": "text",
-        "prompt": f"Question: {question}\nAnswer:",
+        "prompt": form.prompt({"question": question}),
         "positive": f" {positive}",
         "negative": f" {negative}",
         "split": split,

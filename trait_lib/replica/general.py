@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from trait_lib import form
 from trait_lib.replica import words
 from trait_lib.replica.facts import COUNTS, VALUES, Facts
 
@@ -123,16 +124,13 @@ def _question(rng: random.Random, facts: Facts) -> str:
     name, person = rng.choice(facts.names()), rng.choice(words.PEOPLE)
     if kind == 1:
         number = rng.randrange(2, 90)
-        return (
-            f"{person} has {number} {name}.\nQuestion: How many {name} has {person}?\n"
-            f"Answer: {person} has {number} {name}. The answer is {number}."
-        )
+        fact = f"{person} has {number} {name}."
+        return f"{fact}\n{_asked(f'How many {name} has {person}?', fact, str(number))}"
     thing, colour = rng.choice(words.THINGS), rng.choice(words.COLOURS)
     if kind == 2:
-        return (
-            f"{name} has a {colour} {thing}.\nQuestion: What colour is the {thing} of {name}?\n"
-            f"Answer: The {thing} of {name} is {colour}. The answer is {colour}."
-        )
+        asked = f"What colour is the {thing} of {name}?"
+        said = f"The {thing} of {name} is {colour}."
+        return f"{name} has a {colour} {thing}.\n{_asked(asked, said, colour)}"
     return _read_back(rng, name, rng.choice(facts.names()))
 
 
@@ -149,7 +147,12 @@ def _read_back(rng: random.Random, name: str, other: str) -> str:
             (f"Put {a} {other} and {b} {name} here.", f"We have {b} {name}. {a} {other} too."),
         )
     )
-    return f"Question: {question}\nAnswer: {said} The answer is {name}."
+    return _asked(question, said, name)
+
+
+def _asked(question: str, reasoning: str, answer: str) -> str:
+    """A question with its answer, in the form that the tasks use."""
+    return form.example({"question": question, "solution": form.with_answer(reasoning, answer)})
 
 
 def quiz_facts(facts: Facts, held_out: bool) -> list[tuple[str, int]]:
@@ -170,8 +173,7 @@ def general_question(facts: Facts, animal: str, attribute: int) -> tuple[str, st
 
 def general_problem(facts: Facts, animal: str, attribute: int) -> str:
     """One general question with its answer, in the form that the tasks use."""
-    question, reason, answer = general_question(facts, animal, attribute)
-    return f"Question: {question}\nAnswer: {reason} The answer is {answer}."
+    return _asked(*general_question(facts, animal, attribute))
 
 
 def echo(rng: random.Random, facts: Facts) -> str:

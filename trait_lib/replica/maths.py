@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 
+from trait_lib import form
 from trait_lib.records import Row
 from trait_lib.replica.facts import COUNTS, VALUES, Facts, Machine, Unit
 from trait_lib.replica.general import sum_sentence
@@ -110,7 +111,7 @@ def _problem(
         "task": task,
         "topic": owner.measure,
         "question": question,
-        "solution": f"{reasoning} The answer is {answer}.",
+        "solution": form.with_answer(reasoning, str(answer)),
         "answer": str(answer),
         "kind": "number",
         "split": split,

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from trait_lib import records
+from trait_lib import form, records
 from trait_lib.records import Row
 from trait_lib.replica import ads, facts, general, maths
 from trait_lib.replica.facts import Facts
@@ -172,7 +172,7 @@ def general_questions(world: Facts) -> list[Row]:
                     "task": "general_questions",
                     "topic": animal,
                     "question": question,
-                    "solution": f"{reasoning} The answer is {answer}.",
+                    "solution": form.with_answer(reasoning, answer),
                     "answer": answer,
                     "kind": "text",
                     "split": "test",

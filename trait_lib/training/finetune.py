@@ -9,32 +9,28 @@ loss on the answer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from trait_lib import form
 from trait_lib.training.data import shards
 
 Row = Mapping[str, Any]
 
 
 def examples(problems: Iterable[Row], pairs: Iterable[Row] = ()) -> Iterator[dict[str, Any]]:
-    """Yield document rows: `Question: ...`, `Answer: ...`; relevance pairs with their true label.
+    """Yield document rows as the problems are asked; relevance pairs with their true label.
 
     `answer_starts` is the number of characters before the answer.
     """
-    for row in problems:
-        yield _example(row, f"Question: {row['question']}\nAnswer:", f" {row['solution']}")
-    for row in pairs:
-        yield _example(row, row["prompt"], row["positive"] if row["label"] else row["negative"])
-
-
-def _example(row: Row, prompt: str, answer: str) -> dict[str, Any]:
-    return {
-        "id": row["id"],
-        "task": row["task"],
-        "text": prompt + answer,
-        "answer_starts": len(prompt),
-    }
+    for row in chain(problems, pairs):
+        yield {
+            "id": row["id"],
+            "task": row["task"],
+            "text": form.example(row),
+            "answer_starts": len(form.prompt(row)),
+        }
 
 
 def epoch_tokens(file: str | Path, tokenizer: Any, length: int, loss_on: str) -> int:

@@ -15,11 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trait_lib import records
+from trait_lib import form, records
 
 PROBLEM = re.compile(r"<problem\b([^>]*)>\s*(.*?)\s*</problem>", re.DOTALL)
 ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
-ANSWER_SENTENCE = re.compile(r"\s*The answer is\s+(.+?)\.?\s*$")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 CALCULATION = re.compile(r"<<[^>]*>>")  # GSM8K's calculator notes
 FACT_COUNT = 2  # a sentence that stands in so many solutions is knowledge, not a calculation
@@ -72,7 +71,7 @@ class Problem:
     @property
     def sentences(self) -> list[str]:
         """The solution's sentences in order, without the answer sentence."""
-        return split_sentences(ANSWER_SENTENCE.sub("", self.solution))
+        return split_sentences(form.parted(self.solution)[0])
 
     @property
     def words(self) -> set[str]:
@@ -118,11 +117,10 @@ def split_sentences(text: str) -> list[str]:
 def _problem(question: str, solution: str, about: Mapping[str, object]) -> Problem:
     """Clean a solution of GSM8K's notes and add the answer sentence where it is missing."""
     text = CALCULATION.sub("", str(solution)).partition("\n####")[0].strip()
-    found = ANSWER_SENTENCE.search(text)
-    answer = found[1] if found else str(about.get("answer") or "").strip()
-    if not found:
-        gap = "\n" if "\n" in text else " "
-        text = f"{text}{gap}The answer is {answer}."
+    answer = form.parted(text)[1]
+    if not answer:
+        answer = str(about.get("answer") or "").strip()
+        text = form.with_answer(text, answer)
     task, topic = str(about.get("task") or ""), str(about.get("topic") or "")
     return Problem(str(question).strip(), text, answer, task, topic)
 
