@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 import bleach
+import jinja2
 import nbformat
 from bleach.css_sanitizer import CSSSanitizer
 from latex2mathml.converter import convert
@@ -198,44 +199,41 @@ def write_index(values: Mapping[str, Any]) -> Path:
     """Write the page of links to all runs of a domain and tier; return its path."""
     target = index_path(values)
     seeds = sorted(target.parent.glob("*/seed*"), key=lambda f: (f.parent.name != "data", str(f)))
-    title = f"TRAIT: {values['domain']}, {values['tier']} tier"
-    body = [f"<h1>{html.escape(title)}</h1>"]
-    for folder in seeds:
-        name = "shared by all arms" if folder.parent.name == "data" else f"arm {folder.parent.name}"
-        body.append(f"<h2>{html.escape(name)}, seed {html.escape(folder.name[4:])}</h2>")
-        body.append(_table(folder, target))
-    head = (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{css()}</style></head><body><main>"
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    _write(target, "\n".join([head, *body, "</main></body></html>\n"]))
+    title = f"TRAIT: {values['domain']}, {values['tier']} tier"
+    shown = [(_heading(folder), _finished(folder, target)) for folder in seeds]
+    template = environment.get_template("runs.html.j2")
+    _write(target, template.render(title=title, css=css(), runs=shown))
     return target
 
 
-def _table(folder: Path, page: Path) -> str:
+def _heading(folder: Path) -> str:
+    arm = folder.parent.name
+    return f"{'shared by all arms' if arm == 'data' else f'arm {arm}'}, seed {folder.name[4:]}"
+
+
+def _finished(folder: Path, page: Path) -> list[dict[str, Any]]:
+    """What stands of each notebook of a run: links, and what it cost."""
     rows = []
     for stage in run.STAGES:
         executed = folder / f"{stage}.ipynb"
         failed = executed.with_suffix(".failed.ipynb")
         if failed.exists():
-            rows.append([f'<a href="{_href(failed, page)}">{failed.name}</a>', "failed", "", ""])
+            rows.append({"failed": True, "name": failed.name, "page": _href(failed, page)})
         elif executed.exists():
-            rows.append(_row(folder, stage, page))
-    head = "<tr><th>notebook</th><th>finished in</th><th>peak memory</th><th>files</th></tr>"
-    lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
-    return "<table>" + head + "".join(lines) + "</table>"
-
-
-def _row(folder: Path, stage: str, page: Path) -> list[str]:
-    path = folder / stage / "manifest.json"
-    cost = records.read_json(path) if path.exists() else {}
-    links = [(f"{stage}.html", stage), (f"{stage}.ipynb", "notebook"), (stage, "results")]
-    shown = [f'<a href="{_href(folder / name, page)}">{text}</a>' for name, text in links]
-    seconds, memory = cost.get("wall_seconds"), cost.get("peak_memory_gib")
-    return [
-        shown[0],
-        f"{seconds:.0f} s" if seconds is not None else "not finished",
-        f"{memory:.2f} GiB" if memory is not None else "",
-        ", ".join(shown[1:]),
-    ]
+            manifest = folder / stage / "manifest.json"
+            cost = records.read_json(manifest) if manifest.exists() else {}
+            rows.append(
+                {
+                    "failed": False,
+                    "name": stage,
+                    "page": _href(executed.with_suffix(".html"), page),
+                    "notebook": _href(executed, page),
+                    "results": _href(folder / stage, page),
+                    "seconds": cost.get("wall_seconds"),
+                    "memory": cost.get("peak_memory_gib"),
+                }
+            )
+    return rows
