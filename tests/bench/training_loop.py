@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch  # noqa: E402
 
-from trait_lib.training.data import plan, rows, shards  # noqa: E402
+from trait_lib import pretrained  # noqa: E402
+from trait_lib.training.data import plan, rows  # noqa: E402
 from trait_lib.training.loop import config as settings  # noqa: E402
 from trait_lib.training.loop import schedule  # noqa: E402
 from trait_lib.training.loop.model import load_model  # noqa: E402
@@ -33,7 +34,7 @@ def main() -> None:
     device, half = config["device"], config["precision"] == "bf16"
     laid_out = plan.prepare(config)
     data = rows.PlannedRows(laid_out, config["isolate_documents"])
-    model = load_model({**config, "engine": "plain"}, shards.load_tokenizer(config["tokenizer"]))
+    model = load_model({**config, "engine": "plain"}, pretrained.tokenizer(config["tokenizer"]))
     model = model.to(device, torch.bfloat16 if half else torch.float32).train()
     weights = list(model.parameters())
     masters = [p.detach().float().clone() for p in weights] if half else weights

@@ -10,7 +10,7 @@ from tiny import SHAPE
 from trait_lib import records
 from trait_lib.training import base, launch
 from trait_lib.training.loop import config as settings
-from trait_lib.training.loop import journal, train
+from trait_lib.training.loop import train, training_log
 
 LENGTH, ROWS = 32, 8
 
@@ -101,7 +101,7 @@ def trained_here():
     def run_in(folder, config):
         launch.write(folder, config, 1)
         train.train(folder / "config.json")
-        return journal.read(folder / "log.jsonl")[0]
+        return training_log.read(folder / "log.jsonl")[0]
 
     return run_in
 

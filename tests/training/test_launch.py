@@ -137,9 +137,9 @@ def test_a_missing_hostfile_is_named(runs, tmp_path, configuration):
 
 
 def test_the_live_line_tells_what_matters(plain):
-    from trait_lib.training.loop import journal
+    from trait_lib.training.loop import training_log
 
-    steps, found = journal.read(plain / "log.jsonl")
+    steps, found = training_log.read(plain / "log.jsonl")
     recent = [{**line, "seconds": 2.0, "memory_gib": 1.26} for line in steps[:4]]
     line = launch.progress(recent, 8, {"general": {"bits_per_byte": 1.234}})
     assert line.startswith("stage 1, loss ")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trait_lib import records
+from trait_lib import pretrained, records
 from trait_lib import run as runs
 from trait_lib.training import launch
 
@@ -53,7 +53,7 @@ def train_tokenizer(files: Sequence[str | Path], vocab_size: int, folder: str | 
         tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
     )
     wrapped.save_pretrained(folder)
-    return wrapped
+    return pretrained.tokenizer(folder)
 
 
 def _texts(files: Sequence[str | Path]) -> Iterator[str]:

@@ -23,15 +23,16 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
-from trait_lib import ROOT, records
-from trait_lib.run import on_this_machine, runs_dir, show
+from trait_lib import ROOT, pretrained, records
+from trait_lib.run import SCRATCH, on_this_machine, runs_dir, show
 from trait_lib.training.checks import preflight
-from trait_lib.training.data import plan, shards
+from trait_lib.training.data import plan
 from trait_lib.training.loop import checkpoints, engine, heldout
 from trait_lib.training.loop import config as settings
-from trait_lib.training.loop.model import new_model_config
+from trait_lib.training.loop.model import described
 
 ENTRY = ("-m", "trait_lib.training.loop.train", "--config")
+DEEPSPEED_ENVIRONMENT = f"{SCRATCH}/deepspeed_env"
 SLURM = Path(__file__).with_name("launch.slurm")
 CPUS_PER_RANK = 8
 POLL_SECONDS = 0.2
@@ -98,17 +99,22 @@ def write(folder: Path, config: Mapping[str, Any], processes: int, nodes: int = 
     The files are `config.json`, `deepspeed.json`, `plan.npy`, `plan.json` and `launch.slurm`.
 
     Raises:
-        settings.ConfigError, plan.PlanError, FileNotFoundError, shards.EmptySource: bad input,
-            named; nothing has been started.
+        params.ParameterError, plan.PlanError, FileNotFoundError, shards.EmptySource,
+        pretrained.ModelError: bad input, named; nothing has been started.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    full = settings.check(config)
+    full = settings.resolve(settings.check(config))
     for text in full["heldout"]:
         if not Path(text["file"]).exists():
             raise FileNotFoundError(f"held-out text {text['name']}: no such file: {text['file']}")
-    if full["tensorboard"]:
-        require_tensorboard()
+    packages = ("tensorboard", "tensorboardX")
+    if full["tensorboard"] and not any(importlib.util.find_spec(name) for name in packages):
+        raise RuntimeError(
+            "tensorboard: true needs a package that is not part of the core: `make tensorboard`, "
+            "or pip install tensorboard (or set tensorboard: false; log.jsonl has the numbers too)"
+        )
     zero = engine.deepspeed_config(full, processes * nodes)
+    described(full, pretrained.tokenizer(full["tokenizer"], full["end_mark"]))
     laid_out = plan.prepare(full)
     records.write_json(folder / "config.json", full)
     records.write_json(folder / "deepspeed.json", zero)
@@ -116,19 +122,6 @@ def write(folder: Path, config: Mapping[str, Any], processes: int, nodes: int = 
     with records.atomic_path(folder / "launch.slurm") as temporary:
         temporary.write_text(slurm_script(folder, processes, nodes), encoding="utf-8")
     return laid_out
-
-
-def require_tensorboard() -> None:
-    """Stop before the training when TensorBoard's package is wanted and absent.
-
-    Raises:
-        RuntimeError: says what to install.
-    """
-    if not any(importlib.util.find_spec(name) for name in ("tensorboard", "tensorboardX")):
-        raise RuntimeError(
-            "tensorboard: true needs a package that is not part of the core: `make tensorboard`, "
-            "or pip install tensorboard (or set tensorboard: false; log.jsonl has the numbers too)"
-        )
 
 
 def run(
@@ -148,10 +141,9 @@ def run(
     and remaining time is shown (not when the output is no terminal or TQDM_DISABLE=1).
 
     Raises:
-        settings.ConfigError, plan.PlanError, FileNotFoundError, shards.EmptySource: bad input,
-            named; nothing has been started.
         Elsewhere: several machines, no hostfile, and no finished model yet.
         RuntimeError: the training failed; the message ends with its own error.
+        Others: bad input, see `write`.
     """
     folder = Path(folder).resolve()
     if hostfile:
@@ -159,7 +151,7 @@ def run(
         if not Path(hostfile).exists():
             raise FileNotFoundError(f"hostfile: no such file: {hostfile}; one line `name slots=8`")
     laid_out = write(folder, config, processes, nodes)
-    full = settings.check(config)
+    full = records.read_json(folder / "config.json")
     who = checkpoints.identity(full, laid_out.hash, processes * nodes)
     if finished(folder, who, heldout.fingerprint(full)):
         return folder / "model"
@@ -171,7 +163,8 @@ def run(
         )
     _clear(folder)
     if hostfile:  # what DeepSpeed's launcher takes along to the other machines
-        (folder / ".deepspeed_env").write_text(f"TRAIT_RUNS={runs_dir()}\n", encoding="utf-8")
+        taken = f"TRAIT_RUNS={runs_dir()}\n"
+        (folder / DEEPSPEED_ENVIRONMENT).write_text(taken, encoding="utf-8")
     words = command(folder / "config.json", processes, nodes, hostfile)
     with open(folder / "train.out", "wb") as output, child(folder, words, output) as started:
         _follow(started, folder / "log.jsonl", laid_out)
@@ -184,6 +177,7 @@ def _clear(folder: Path) -> None:
     """Remove what a finished run left for its own continuation, and the errors of earlier ones."""
     if (folder / "finished.json").exists():
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    (folder / SCRATCH).mkdir(exist_ok=True)
     for old in [*folder.glob("failure-*.json"), folder / "finished.json"]:
         old.unlink(missing_ok=True)
 
@@ -203,6 +197,7 @@ def child(folder: Path, words: list[str], output: BinaryIO) -> Iterator[subproce
     environment = {
         **os.environ,
         engine.LAUNCHER: str(os.getpid()),
+        "DS_ENV_FILE": str(folder / DEEPSPEED_ENVIRONMENT),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(":"),
@@ -269,7 +264,7 @@ def progress(
     seconds = sum(line["seconds"] for line in recent) / len(recent)
     mfu = "-" if last["mfu"] is None else f"{last['mfu']:.0%}"
     speed = last["tokens"] / last["step"] / seconds
-    texts = [f"{name} {found['bits_per_byte']:.2f}" for name, found in (measured or {}).items()]
+    texts = [f"{name} {score['bits_per_byte']:.2f}" for name, score in (measured or {}).items()]
     return ", ".join(
         [
             last["stage"],
@@ -328,11 +323,9 @@ def _memory_advice(folder: Path, ranks: int, gib: float) -> str:
     """Advice in numbers for the run whose configuration stands in `folder`."""
     config = records.read_json(folder / "config.json")
     try:
-        if given := config["model_config"]:
-            tokenizer = shards.load_tokenizer(config["tokenizer"])
-            full = new_model_config(given, tokenizer, config["sequence_length"])
-            config = {**config, "model_config": full}
+        tokenizer = pretrained.tokenizer(config["tokenizer"], config["end_mark"])
+        size = preflight.shape(described(config, tokenizer))
         rows = engine.micro_batch_rows(config, ranks)
-        return preflight.memory_advice(config, ranks, rows, gib)
+        return preflight.memory_advice(size, config, ranks, rows, gib)
     except (OSError, ValueError) as error:  # no model to measure: the first error says more
         return f"Halve micro_batch_rows, or set gradient_checkpointing: true ({error})."

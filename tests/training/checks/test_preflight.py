@@ -63,15 +63,15 @@ def test_a_full_disk_is_told_before_the_run(mistral, tmp_path):
         preflight.check_disk(preflight.Estimate(**{**vars(result), "free_disk_gib": 7.0}), 1)
 
 
-def test_advice_names_the_rows_that_fit():
-    config = {**PAPER, "model": MISTRAL, "model_config": None, "engine": "deepspeed"}
+def test_advice_names_the_rows_that_fit(mistral):
+    config = {**PAPER, "engine": "deepspeed"}
     # 64.1 GiB of weights, gradients and optimizer on 8; a row of 4096 tokens: 1 GiB of
     # activations when recomputed, 17 GiB when not, and 1.5 GiB of logits
-    advice = preflight.memory_advice(config, 8, 8, 80.0)
+    advice = preflight.memory_advice(mistral, config, 8, 8, 80.0)
     assert "8 rows a forward pass take 83.8 GiB a rank and it has 80 GiB" in advice
     assert advice.endswith("Set micro_batch_rows: 2, which takes 69 GiB.")
     kept = {**config, "gradient_checkpointing": False}
-    advice = preflight.memory_advice(kept, 8, 1, 80.0)
+    advice = preflight.memory_advice(mistral, kept, 8, 1, 80.0)
     assert advice.endswith("1 with gradient_checkpointing: true, which takes 66.5 GiB.")
-    advice = preflight.memory_advice(config, 8, 1, 40.0)
+    advice = preflight.memory_advice(mistral, config, 8, 1, 40.0)
     assert "No smaller pass fits" in advice and "64.1 GiB a rank on 8 and 59 GiB on 16" in advice

@@ -12,15 +12,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
 
-from trait_lib import ROOT, records
+from trait_lib import ROOT, pretrained, records
 from trait_lib.training import base, launch
 from trait_lib.training.data import plan, rows
-from trait_lib.training.loop import checkpoints, journal, schedule, train
+from trait_lib.training.loop import checkpoints, schedule, train, training_log
 from trait_lib.training.loop.model import load_model
 
 
 def log_of(folder):
-    return journal.read(folder / "log.jsonl")[0]
+    return training_log.read(folder / "log.jsonl")[0]
 
 
 def same_log(one, two):
@@ -28,12 +28,13 @@ def same_log(one, two):
 
     A measurement's odd shapes make the sums of a pass depend on where in memory the weights lie.
     """
-    (steps, texts), (other_steps, other_texts) = (journal.read(f / "log.jsonl") for f in (one, two))
+    logs = [training_log.read(folder / "log.jsonl") for folder in (one, two)]
+    (steps, texts), (other_steps, other_texts) = logs
     assert [timeless(line) for line in steps] == [timeless(line) for line in other_steps]
     assert [line["step"] for line in texts] == [line["step"] for line in other_texts]
     for line, other in zip(texts, other_texts, strict=True):
-        assert journal.scalars(line["heldout"]) == pytest.approx(
-            journal.scalars(other["heldout"]), rel=1e-6
+        assert training_log.scalars(line["heldout"]) == pytest.approx(
+            training_log.scalars(other["heldout"]), rel=1e-6
         )
 
 
@@ -65,7 +66,7 @@ def plain_loop(config):
     """The same training as a few lines of PyTorch: losses and gradient norms of each step."""
     laid_out = plan.prepare(config)
     data = rows.PlannedRows(laid_out, True)
-    model = load_model(config, train.shards.load_tokenizer(config["tokenizer"])).train()
+    model = load_model(config, pretrained.tokenizer(config["tokenizer"])).train()
     decayed = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
     optimizer = torch.optim.AdamW(
@@ -121,11 +122,11 @@ def test_measuring_changes_no_bit(runs, tmp_path, plain, configuration, trained_
     log = trained_here(tmp_path, configuration())
     assert [timeless(x) for x in log] == [timeless(x) for x in log_of(plain)]
     assert same_bits(weights(tmp_path), weights(plain))
-    assert journal.read(tmp_path / "log.jsonl")[1] == []
+    assert training_log.read(tmp_path / "log.jsonl")[1] == []
 
 
 def test_held_out_texts_are_measured_at_start_boundary_and_end(plain):
-    _, measured = journal.read(plain / "log.jsonl")
+    _, measured = training_log.read(plain / "log.jsonl")
     assert [(x["step"], x["stage"]) for x in measured] == [
         *[(0, "stage 1"), (3, "stage 1"), (4, "stage 1"), (6, "stage 2"), (8, "stage 2")]
     ]
@@ -157,7 +158,7 @@ def test_accumulation_does_not_change_the_step(
 
 
 def test_recomputed_activations_are_really_recomputed(checked):
-    tokenizer = train.shards.load_tokenizer(checked["tokenizer"])
+    tokenizer = pretrained.tokenizer(checked["tokenizer"])
     counts = []
     for recomputed in (False, True):
         calls: list[int] = []
@@ -302,6 +303,8 @@ def test_tensorboard_gets_the_log(runs, tmp_path, configuration, measured, train
 def test_callbacks_get_each_line_as_numbers(runs, tmp_path, checked, tokenizer):
     from transformers import TrainerCallback
 
+    from trait_lib.training.loop.trainer import PlannedTrainer
+
     given = []
 
     class Listener(TrainerCallback):
@@ -310,7 +313,7 @@ def test_callbacks_get_each_line_as_numbers(runs, tmp_path, checked, tokenizer):
 
     laid_out = plan.prepare(checked)
     launch.engine.prepare_environment(checked, tmp_path)
-    trainer = train.build_trainer(checked, laid_out, tmp_path, load_model(checked, tokenizer), 1)
+    trainer = PlannedTrainer(checked, laid_out, tmp_path, load_model(checked, tokenizer), 1)
     trainer.add_callback(Listener)
     trainer.train()
     assert [step for step, _ in given] == list(range(1, 9))
@@ -337,7 +340,7 @@ def test_a_loss_that_is_not_a_number_stops_with_step_and_rows(
     model = small_model(tmp_path / "broken", len(tokenizer), spoil=True)
     config = configuration(model=model, model_config=None, checkpoint_steps=1)
     with pytest.raises(
-        journal.TrainingDiverged,
+        training_log.TrainingDiverged,
         match=r"step 1 \(stage stage 1\): loss nan.*lessons row \d+ \(documents lessons-",
     ):
         trained_here(tmp_path / "run", config)
@@ -355,9 +358,9 @@ def test_a_foreign_tokenizer_is_refused(runs, tmp_path, configuration, trained_h
 def test_a_new_start_forgets_the_old_log(tmp_path):
     log = tmp_path / "log.jsonl"
     log.write_text("".join(json.dumps({"step": n}) + "\n" for n in range(1, 6)) + '{"step": 6, "lo')
-    journal.rewind(log, 3)
+    training_log.rewind(log, 3)
     assert [row["step"] for row in records.read_rows(log)] == [1, 2, 3]
-    journal.rewind(log, 0)
+    training_log.rewind(log, 0)
     assert log.read_text() == ""
 
 

@@ -1,5 +1,6 @@
 import pytest
 
+from trait_lib import params
 from trait_lib.training.loop import config as settings
 from trait_lib.training.loop import engine
 
@@ -35,7 +36,7 @@ from trait_lib.training.loop import engine
     ],
 )
 def test_a_bad_setting_is_named(configuration, change, words):
-    with pytest.raises(settings.ConfigError) as error:
+    with pytest.raises(params.ParameterError) as error:
         settings.check(configuration(**change))
     assert all(word in str(error.value) for word in words)
 
@@ -43,21 +44,21 @@ def test_a_bad_setting_is_named(configuration, change, words):
 def test_a_missing_setting_is_named(configuration):
     given = configuration()
     del given["learning_rate"]
-    with pytest.raises(settings.ConfigError, match=r"'learning_rate' is missing .*paper: 2e-5"):
+    with pytest.raises(params.ParameterError, match=r"'learning_rate' is missing.*paper: 2e-5"):
         settings.check(given)
 
 
 def test_all_problems_are_told_at_once(configuration):
-    with pytest.raises(settings.ConfigError, match=r"(?s)clip.*seed"):
+    with pytest.raises(params.ParameterError, match=r"(?s)clip.*seed"):
         settings.check(configuration(clip=-1.0, seed="one"))
 
 
 def test_rows_are_shared_evenly_or_refused(checked):
     assert engine.micro_batch_rows({**checked, "batch_tokens": 12 * 32}, 2) == 6
     assert engine.micro_batch_rows({**checked, "micro_batch_rows": 4}, 2) == 4
-    with pytest.raises(settings.ConfigError, match=r"8 rows.*3 processes"):
+    with pytest.raises(params.ParameterError, match=r"8 rows.*3 processes"):
         engine.micro_batch_rows(checked, 3)
-    with pytest.raises(settings.ConfigError, match=r"micro_batch_rows.*4 rows"):
+    with pytest.raises(params.ParameterError, match=r"micro_batch_rows.*4 rows"):
         engine.micro_batch_rows({**checked, "micro_batch_rows": 3}, 2)
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
+
+from trait_lib import pretrained
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -29,17 +31,16 @@ def load(name: str | Path, precision: str = "fp32") -> tuple[Any, Any]:
         raise ValueError(f"precision must be one of {', '.join(DTYPES)}, got {precision!r}")
     if Path(name).is_absolute() and not Path(name).is_dir():
         raise FileNotFoundError(f"{name}: no such model folder; run notebook 03 first")
-    found = tokenizer(name)
+    made = tokenizer(name)
     # from_pretrained would load bf16 by default, and sums in bf16 depend on the batch
     model = AutoModelForCausalLM.from_pretrained(name, dtype=DTYPES[precision])
     if device().type == "cpu":
         torch.set_num_threads(1)
-    return model.to(device()).eval(), found
+    return model.to(device()).eval(), made
 
 
 def tokenizer(name: str | Path) -> Any:
     """A model's tokenizer, which pads on the left."""
-    found = AutoTokenizer.from_pretrained(name, padding_side="left")
-    if found.pad_token is None:
-        found.pad_token = found.eos_token
-    return found
+    made = pretrained.tokenizer(name)
+    made.padding_side = "left"
+    return made

@@ -20,6 +20,8 @@ import torch
 from torch.nn.functional import pad
 from transformers.cache_utils import Cache, DynamicLayer
 
+from trait_lib import pretrained
+
 WORTH = 256  # tokens that a reading of a common beginning must spare: it fills no batch
 ROOM = (
     4  # finished rows are dropped when they are a 1 / ROOM of the batch: dropping copies the rest
@@ -250,7 +252,7 @@ def check(model: Any, encoded: Sequence[np.ndarray], new: int) -> None:
             f"{type(model).__name__} keeps a state that is no cache of keys and values, and cannot "
             "be decoded here; serve it (vLLM can) and give its address as base_url"
         )
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = pretrained.positions(model.config)
     longest = max(map(len, encoded), default=0)
     if limit and longest + new > limit:
         raise ValueError(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trait_lib import pretrained
 from trait_lib.evaluation.inference import server
 
 Encoded = tuple[list[int], int]
@@ -106,6 +107,9 @@ def _scored(
     readings: dict[tuple[int, ...], list[int]] = {}
     for index, (tokens, _) in enumerate(encoded):
         readings.setdefault(tuple(tokens[:-1]), []).append(index)
+    if config := getattr(model, "config", None):
+        longest = max(map(len, readings), default=0)
+        pretrained.check_length(longest, config, "a prompt, or a window of held-out text,")
     order = sorted(readings, key=len, reverse=True)
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]

@@ -7,10 +7,10 @@ selection on a user's own files must not need one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
+
+from trait_lib import pretrained
 
 BYTES_PER_TOKEN = 4  # of the estimate: English web text has 4.0 to 4.6 with usual vocabularies
 
@@ -27,12 +27,7 @@ def counter(name_or_path: str) -> Counter:
     """
     if not name_or_path:
         return estimate
-    file = Path(name_or_path) / "tokenizer.json"
-    tokenizer = (
-        Tokenizer.from_file(str(file)) if file.exists() else Tokenizer.from_pretrained(name_or_path)
-    )
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer = pretrained.backend(name_or_path)
 
     def count(texts: Sequence[str]) -> np.ndarray:
         clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]

@@ -133,11 +133,12 @@ def one_step(
     import torch
     from deepspeed.utils import safe_get_full_fp32_param
 
-    from trait_lib.training.loop import journal, train
+    from trait_lib.training.loop import training_log
+    from trait_lib.training.loop.trainer import PlannedTrainer
 
     config = configuration(precision, micro_rows, device)
     model = new_model(precision)
-    trainer = train.build_trainer(config, laid_out, folder, model, world)
+    trainer = PlannedTrainer(config, laid_out, folder, model, world)
     before = torch.cat([p.detach().float().flatten().cpu() for p in model.parameters()])
 
     def plain_steps(model: Any = None) -> Any:
@@ -149,7 +150,7 @@ def one_step(
     trainer.train()
     # a collective of all ranks: the master weights lie in parts
     after = [safe_get_full_fp32_param(p).flatten().cpu() for p in model.parameters()]
-    logged = journal.read(folder / "log.jsonl")[0][-1]["grad_norm"] if is_first() else 0.0
+    logged = training_log.read(folder / "log.jsonl")[0][-1]["grad_norm"] if is_first() else 0.0
     return (before - torch.cat(after)) / RATE, logged
 
 

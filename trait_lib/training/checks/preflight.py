@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trait_lib.run import stop_here as stop_here
-
 # Shapes of models of the larger tiers, so that a dry run needs no network (from their cards).
 KNOWN: dict[str, dict[str, Any]] = {
     "mistralai/Mistral-7B-v0.1": {"model_type": "mistral"},  # the class's own defaults
@@ -42,8 +40,10 @@ class Shape:
     vocabulary: int
 
 
-def model_config(name: str | None, described: Mapping[str, Any] | None = None) -> Any:
-    """The configuration of a model: from its folder or the Hub, or from `described` settings.
+def model_config(
+    name: str, described: Mapping[str, Any] | None = None, revision: str = "main"
+) -> Any:
+    """The configuration of a model: of its folder or on the Hub, or from `described` settings.
 
     Without a network the shapes of the models in `KNOWN` are used.
 
@@ -56,7 +56,7 @@ def model_config(name: str | None, described: Mapping[str, Any] | None = None) -
         return AutoConfig.for_model(**{"model_type": "mistral", **(described or {})})
     if name in KNOWN and not _cached_or_folder(name):
         return AutoConfig.for_model(**KNOWN[name])
-    return AutoConfig.from_pretrained(name)
+    return AutoConfig.from_pretrained(name, revision=revision)
 
 
 def _cached_or_folder(name: str) -> bool:
@@ -130,12 +130,13 @@ def device_gib(
     return fixed + activations_gib(size, tokens, config["precision"], recomputed)
 
 
-def memory_advice(config: Mapping[str, Any], ranks: int, micro_rows: int, gib: float) -> str:
+def memory_advice(
+    size: Shape, config: Mapping[str, Any], ranks: int, micro_rows: int, gib: float
+) -> str:
     """What to change when memory ran out, in numbers: which rows a pass fit into `gib` a rank.
 
     `micro_rows` are those of the run that failed, so that only smaller ones are proposed.
     """
-    size = shape(model_config(config["model"], config["model_config"]))
     asked = device_gib(size, config, ranks, micro_rows, config["gradient_checkpointing"])
     said = (
         f"By the preflight's formulas {micro_rows} rows a forward pass take {asked:.3g} GiB a rank "
@@ -221,16 +222,17 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if isinstance(value, int) or 1000 <= value < 1e12 else f"{value:.3g}"
 
 
-def check_memory(config: Mapping[str, Any], ranks: int, micro_rows: int, gib: float) -> None:
+def check_memory(
+    size: Shape, config: Mapping[str, Any], ranks: int, micro_rows: int, gib: float
+) -> None:
     """Stop before a run that will not fit into the `gib` of a device; 0 checks nothing.
 
     Raises:
         MemoryError: the formulas say more than that; the message says what would fit.
     """
-    size = shape(model_config(config["model"], config["model_config"]))
     needed = device_gib(size, config, ranks, micro_rows, config["gradient_checkpointing"])
     if gib and needed > gib:
-        raise MemoryError(memory_advice(config, ranks, micro_rows, gib))
+        raise MemoryError(memory_advice(size, config, ranks, micro_rows, gib))
 
 
 def check_disk(result: Estimate, checkpoints: int) -> None:

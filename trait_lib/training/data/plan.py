@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from trait_lib import records, run
+from trait_lib import pretrained, records, run
 from trait_lib.training.data import shards as shard_files
 
 FORMAT = 1
@@ -264,7 +264,7 @@ def _report(
 
 def prepare(config: Mapping[str, Any]) -> Plan:
     """Tokenise every source of a checked configuration (cached) and lay out the run."""
-    tokenizer = shard_files.load_tokenizer(config["tokenizer"])
+    tokenizer = pretrained.tokenizer(config["tokenizer"], config["end_mark"])
     files = {s["file"]: None for stage in config["stages"] for s in stage["sources"]}
     whole = config["sequence_length"] if config["whole_documents"] else 0
     answers_only = config["loss_on"] == "answer"

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from trait_lib import records, run
+from trait_lib import pretrained, records, run
 
 FORMAT = 1
 BATCH_DOCUMENTS = 512
+CHECKED_DOCUMENTS = 64  # whose tokens are read back, before the rest is tokenised
 
 
 class EmptySource(ValueError):
@@ -70,20 +71,6 @@ class Shard:
         last = np.searchsorted(self.starts, low + sequence_length)
         with open(self.folder / "ids.jsonl", encoding="utf-8") as lines:
             return [json.loads(line) for line in itertools.islice(lines, int(first), int(last))]
-
-
-def load_tokenizer(name: str) -> Any:
-    """Load a fast tokenizer from a folder or the Hub.
-
-    Raises:
-        ValueError: it has no end-of-text token, which separates documents.
-    """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(name)
-    if tokenizer.eos_token_id is None:
-        raise ValueError(f"tokenizer {name}: no end-of-text token (eos_token); set one")
-    return tokenizer
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
@@ -137,45 +124,47 @@ def open_shard(folder: str | Path) -> Shard:
 def _build(file: Path, tokenizer: Any, folder: Path, whole: int, answers_only: bool) -> None:
     eos = tokenizer.eos_token_id
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32)
+    some = enumerate(itertools.islice(records.read_rows(file), CHECKED_DOCUMENTS), start=1)
+    pretrained.check_round_trip(tokenizer, (_text(row, file, n) for n, row in some), str(file))
     starts: list[int] = []
     total = padding = 0
     empty: list[int] = []
     with ExitStack() as stack:
-        out, ids = (
-            stack.enter_context(open(folder / name, "wb")) for name in ("tokens.bin", "ids.jsonl")
-        )
-        masked = whole or answers_only
-        mask = stack.enter_context(open(folder / "learn.bin", "wb")) if masked else None
+        names = ["tokens.bin", "ids.jsonl", *(["learn.bin"] if whole or answers_only else [])]
+        out, ids, *mask = (stack.enter_context(open(folder / name, "wb")) for name in names)
 
         def put(tokens: list[int], learn: list[bool]) -> None:
             nonlocal total
             out.write(np.asarray(tokens, dtype=dtype).tobytes())
-            if mask:
-                mask.write(np.asarray(learn, dtype=np.bool_).tobytes())
+            for one in mask:
+                one.write(np.asarray(learn, dtype=np.bool_).tobytes())
             total += len(tokens)
 
+        def fill() -> None:
+            """End marks that are not learned, up to the end of the row."""
+            nonlocal padding
+            left = -total % whole
+            put([eos] * left, [False] * left)
+            padding += left
+
         for identifier, tokens, learn in _encoded(file, tokenizer, answers_only, empty):
-            left = -total % whole if whole else 0
             if whole and len(tokens) > whole:
                 raise records.BadRow(
                     f"{file}: {identifier!r} has {len(tokens)} tokens, and a row has {whole}; "
                     "raise sequence_length, or leave it out"
                 )
-            if left < len(tokens):
-                put([eos] * left, [False] * left)
-                padding += left
+            if whole and -total % whole < len(tokens):
+                fill()
             starts.append(total)
             put(tokens, learn)
             ids.write(json.dumps(identifier).encode() + b"\n")
-        left = -total % whole if whole else 0
-        put([eos] * left, [False] * left)
+        if whole:
+            fill()
     if not starts:
         raise EmptySource(f"{file}: no document with text in it; nothing to train on")
     np.save(folder / "starts.npy", np.asarray(starts, dtype=np.int64))
     meta = {"dtype": dtype.name, "tokens": total, "documents": len(starts), "empty": len(empty)}
-    if whole:
-        meta["padding"] = padding + left
-    records.write_json(folder / "meta.json", meta)
+    records.write_json(folder / "meta.json", {**meta, **({"padding": padding} if whole else {})})
 
 
 def _encoded(
@@ -186,9 +175,7 @@ def _encoded(
     The number of each row without text is added to `empty`.
     """
     backend = tokenizer.backend_tokenizer
-    backend.encode_special_tokens = True  # "<|endoftext|>" written in a text stays text
     encode = backend.encode_batch if answers_only else backend.encode_batch_fast  # with places
-    eos = tokenizer.eos_token_id
     numbered = enumerate(records.read_rows(file), start=1)
     while batch := list(itertools.islice(numbered, BATCH_DOCUMENTS)):
         texts = [_text(row, file, n) for n, row in batch]
@@ -196,11 +183,9 @@ def _encoded(
         kept = [i for i, text in enumerate(texts) if text.strip()]
         empty += [n for (n, _), text in zip(batch, texts, strict=True) if not text.strip()]
         for i, encoding in zip(kept, encode([texts[i] for i in kept]), strict=True):
-            tokens, number = encoding.ids, batch[i][0]
             learn = [not answers_only or end > begins[i] for _, end in encoding.offsets]
-            if tokens[-1:] != [eos]:
-                tokens, learn = [*tokens, eos], [*learn, True]
-            yield batch[i][1].get("id", str(number)), tokens, [*learn[:-1], True]
+            identifier = batch[i][1].get("id", str(batch[i][0]))
+            yield identifier, [*encoding.ids, tokenizer.eos_token_id], [*learn, True]
 
 
 def _answer_starts(row: records.Row, file: Path, number: int) -> int:

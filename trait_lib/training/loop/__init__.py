@@ -1,1 +1,1 @@
-"""The process that trains: trainer, schedule, checkpoints, journal."""
+"""The process that trains: trainer, schedule, checkpoints, log."""

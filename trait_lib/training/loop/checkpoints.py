@@ -16,7 +16,7 @@ from trait_lib import records, run
 
 MARKER = "complete.json"
 DECIDING = (
-    "model model_config sequence_length batch_tokens micro_batch_rows isolate_documents "
+    "model_config sequence_length batch_tokens micro_batch_rows isolate_documents "
     "learning_rate schedule schedule_scope warmup_share decay_share final_lr_share weight_decay "
     "adam_beta1 adam_beta2 adam_epsilon clip precision gradient_checkpointing engine seed "
     "whole_documents loss_on compile_model"
@@ -28,10 +28,15 @@ class ResumeRefused(RuntimeError):
 
 
 def identity(config: Mapping[str, Any], plan_hash: str, processes: int) -> dict[str, Any]:
-    """All that decides the weights: a run may continue from a checkpoint only if this is equal."""
+    """All that decides the weights: a run may continue from a checkpoint only if this is equal.
+
+    The model that it starts from counts by its content, so that other weights in the same folder
+    are another run.
+    """
     tokenizer = Path(config["tokenizer"]) / "tokenizer.json"
     return {
         **{key: config[key] for key in DECIDING},
+        "model": run.hash_path(config["model"]) if config["model"] else "",
         "tokenizer": run.hash_file(tokenizer) if tokenizer.exists() else config["tokenizer"],
         "plan": plan_hash,
         "processes": processes,
@@ -49,8 +54,8 @@ def mark(folder: Path, step: int, who: Mapping[str, Any]) -> None:
 
 def complete(root: Path) -> list[Path]:
     """Complete checkpoints below `root`, oldest step first; others are not counted."""
-    found = [path.parent for path in root.glob(f"checkpoint-*/{MARKER}")]
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+    marked = [path.parent for path in root.glob(f"checkpoint-*/{MARKER}")]
+    return sorted(marked, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 def latest(root: Path, who: Mapping[str, Any]) -> Path | None:
@@ -59,10 +64,10 @@ def latest(root: Path, who: Mapping[str, Any]) -> Path | None:
     Raises:
         ResumeRefused: the newest one belongs to a run with other settings, data or layout.
     """
-    found = complete(root)
-    if not found:
+    whole = complete(root)
+    if not whole:
         return None
-    before = records.read_json(found[-1] / MARKER)["identity"]
+    before = records.read_json(whole[-1] / MARKER)["identity"]
     changed = [
         f"{key} was {before.get(key)!r}, is {who.get(key)!r}"
         for key in sorted({*before, *who})
@@ -70,10 +75,10 @@ def latest(root: Path, who: Mapping[str, Any]) -> Path | None:
     ]
     if changed:
         raise ResumeRefused(
-            f"{run.show(found[-1])} cannot be continued: {'; '.join(changed)}. Restore the "
+            f"{run.show(whole[-1])} cannot be continued: {'; '.join(changed)}. Restore the "
             f"settings, or delete {run.show(root)} to start again."
         )
-    return found[-1]
+    return whole[-1]
 
 
 def prune(root: Path, keep: int) -> None:

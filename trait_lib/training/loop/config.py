@@ -6,130 +6,83 @@ others are ours because the paper does not state them.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-REQUIRED = object()
+from trait_lib import params, pretrained
+from trait_lib.params import REQUIRED, Parameter
+
 Config = dict[str, Any]
 
-
-class ConfigError(ValueError):
-    """A setting that is unknown, missing, of the wrong type or out of range."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One key: its type, default, smallest and largest value or choices, and meaning."""
-
-    type: type
-    default: Any
-    low: float = -math.inf
-    high: float = math.inf
-    choices: tuple[str, ...] = ()
-    help: str = ""
-
-
-SETTINGS: dict[str, Setting] = {
-    "model": Setting(str, "", help="folder or Hub id of the model to continue from"),
-    "model_config": Setting(dict, None, help="settings of a new model, in place of `model`"),
-    "tokenizer": Setting(str, "", help="folder or Hub id; default: that of `model`"),
-    "stages": Setting(list, REQUIRED, help="[{name, tokens, sources: [{name, file, weight}]}]"),
-    "sequence_length": Setting(int, REQUIRED, 2, 2**20, help="tokens a row; paper: not stated"),
-    "batch_tokens": Setting(int, REQUIRED, 2, 2**40, help="tokens a step; paper: 1M"),
-    "micro_batch_rows": Setting(int, 0, 0, 2**20, help="rows a forward pass; 0: chosen by size"),
-    "max_epochs": Setting(
-        float,
-        4.0,
-        0,
-        math.inf,
-        help="most passes over a source; ours: repetition up to 4 costs little",
-    ),
-    "isolate_documents": Setting(bool, True, help="a document sees no other of its row; ours"),
-    "learning_rate": Setting(float, REQUIRED, 0, 10, help="peak; paper: 2e-5, fine-tuning 5e-6"),
-    "schedule": Setting(
-        str, "wsd", choices=("wsd", "cosine"), help="paper: wsd; fine-tuning cosine"
-    ),
-    "schedule_scope": Setting(
-        str, "run", choices=("run", "stage"), help="one schedule over all stages, or one each; ours"
-    ),
-    "warmup_share": Setting(float, 0.03, 0, 1, help="paper: 3 %"),
-    "decay_share": Setting(float, 0.10, 0, 1, help="paper: exponential over the last 10 %"),
-    "final_lr_share": Setting(float, 0.1, 0, 1, help="floor of the decay; paper: not stated"),
-    "weight_decay": Setting(float, 0.1, 0, 10, help="paper: not stated"),
-    "adam_beta1": Setting(float, 0.9, 0, 1, help="paper: not stated"),
-    "adam_beta2": Setting(float, 0.95, 0, 1, help="paper: not stated"),
-    "adam_epsilon": Setting(float, 1e-8, 0, 1, help="paper: not stated"),
-    "clip": Setting(float, 1.0, 0, math.inf, help="largest gradient norm; paper: not stated"),
-    "precision": Setting(str, "fp32", choices=("fp32", "bf16"), help="paper: bf16"),
-    "gradient_checkpointing": Setting(bool, False, help="recompute activations to save memory"),
-    "engine": Setting(str, "deepspeed", choices=("deepspeed", "plain"), help="paper: ZeRO stage 1"),
-    "device": Setting(str, "auto", choices=("auto", "cpu", "cuda"), help="auto: cuda if present"),
-    "seed": Setting(int, 0, 0, 2**31, help="decides new weights and the order of the rows"),
-    "checkpoint_steps": Setting(int, 0, 0, 2**31, help="steps between checkpoints; 0: none"),
-    "keep_checkpoints": Setting(int, 1, 1, 10**6, help="newest checkpoints kept"),
-    "whole_documents": Setting(bool, False, help="no document is cut by a row's end; fine-tuning"),
-    "loss_on": Setting(
-        str, "all", choices=("all", "answer"), help="tokens to learn; fine-tuning, not stated"
-    ),
-    "heldout": Setting(list, [], help="[{name, file}] of texts to measure and never train on"),
-    "heldout_tokens": Setting(int, 8192, 2, 2**40, help="tokens measured of each of these texts"),
-    "heldout_steps": Setting(
-        int, 0, 0, 2**31, help="steps between measurements; 0: at start and stage ends only"
-    ),
-    "compile_model": Setting(bool, False, help="torch.compile: faster on GPUs after a slow start"),
-    "device_peak_tflops": Setting(
-        float, 0.0, 0, math.inf, help="peak of one device for the MFU in the log; 0: none"
-    ),
-    "tensorboard": Setting(bool, False, help="also write logs for TensorBoard (an extra package)"),
+# type, default, allowed, meaning
+_DECLARED: dict[str, tuple[str, Any, str, str]] = {
+    "model": ("str", "", "", "folder or Hub name of the model to continue from"),
+    "model_config": ("dict", {}, "", "settings of a new model, in place of `model`"),
+    "tokenizer": ("str", "", "", "folder or Hub name; default: that of `model`"),
+    "end_mark": ("str", "", "", "token that closes a document; default: chosen, and shown in 00"),
+    "stages": ("list", REQUIRED, "", "[{name, tokens, sources: [{name, file, weight}]}]"),
+    "sequence_length": ("int", REQUIRED, "[2, 1048576]", "tokens a row; paper: not stated"),
+    "batch_tokens": ("int", REQUIRED, "[2, inf)", "tokens a step; paper: 1M"),
+    "micro_batch_rows": ("int", 0, "[0, inf)", "rows a forward pass; 0: chosen by size"),
+    "max_epochs": ("float", 4.0, "(0, inf)", "passes over a source; ours: up to 4 cost little"),
+    "isolate_documents": ("bool", True, "", "a document sees no other of its row; ours"),
+    "learning_rate": ("float", REQUIRED, "[0, 10]", "peak; paper: 2e-5, fine-tuning 5e-6"),
+    "schedule": ("str", "wsd", "{wsd, cosine}", "paper: wsd; fine-tuning cosine"),
+    "schedule_scope": ("str", "run", "{run, stage}", "one over all stages, or one each; ours"),
+    "warmup_share": ("float", 0.03, "[0, 1]", "paper: 3 %"),
+    "decay_share": ("float", 0.10, "[0, 1]", "paper: exponential over the last 10 %"),
+    "final_lr_share": ("float", 0.1, "[0, 1]", "floor of the decay; paper: not stated"),
+    "weight_decay": ("float", 0.1, "[0, 10]", "paper: not stated"),
+    "adam_beta1": ("float", 0.9, "[0, 1]", "paper: not stated"),
+    "adam_beta2": ("float", 0.95, "[0, 1]", "paper: not stated"),
+    "adam_epsilon": ("float", 1e-8, "[0, 1]", "paper: not stated"),
+    "clip": ("float", 1.0, "[0, inf)", "largest gradient norm; paper: not stated"),
+    "precision": ("str", "fp32", "{fp32, bf16}", "paper: bf16"),
+    "gradient_checkpointing": ("bool", False, "", "recompute activations to save memory"),
+    "engine": ("str", "deepspeed", "{deepspeed, plain}", "paper: ZeRO stage 1"),
+    "device": ("str", "auto", "{auto, cpu, cuda}", "auto: cuda if present"),
+    "seed": ("int", 0, "[0, 2147483648]", "decides new weights and the order of the rows"),
+    "checkpoint_steps": ("int", 0, "[0, inf)", "steps between checkpoints; 0: none"),
+    "keep_checkpoints": ("int", 1, "[1, inf)", "newest checkpoints kept"),
+    "whole_documents": ("bool", False, "", "no document is cut by a row's end; fine-tuning"),
+    "loss_on": ("str", "all", "{all, answer}", "tokens to learn; fine-tuning, not stated"),
+    "heldout": ("list", [], "", "[{name, file}] of texts to measure and never train on"),
+    "heldout_tokens": ("int", 8192, "[2, inf)", "tokens measured of each of these texts"),
+    "heldout_steps": ("int", 0, "[0, inf)", "steps between measurements; 0: start, stage ends"),
+    "compile_model": ("bool", False, "", "torch.compile: faster on GPUs after a slow start"),
+    "device_peak_tflops": ("float", 0.0, "[0, inf)", "of one device, for the log's MFU; 0: none"),
+    "tensorboard": ("bool", False, "", "also write logs for TensorBoard (an extra package)"),
 }
+SETTINGS = {name: Parameter(name, *declared) for name, declared in _DECLARED.items()}
 
 
 def check(given: Mapping[str, Any]) -> Config:
-    """Return `given` with every default filled in.
+    """Return `given` with every default filled in; None counts as not given.
 
     Raises:
-        ConfigError: names each offending key and what is allowed.
+        params.ParameterError: names each offending key and what is allowed.
     """
-    problems = [_unknown(key) for key in given if key not in SETTINGS]
-    full: Config = {}
-    for key, setting in SETTINGS.items():
-        value = given.get(key, setting.default)
-        if value is REQUIRED:
-            problems.append(f"{key!r} is missing ({setting.help})")
-        elif key in given and (problem := _problem(value, setting)):
-            problems.append(f"{key!r} {problem} ({setting.help})")
-        else:
-            full[key] = float(value) if setting.type is float else value
-    if not problems:
-        problems = _together(full)
-    if problems:
-        raise ConfigError("training configuration: " + "; ".join(problems))
+    where = "training configuration"
+    given = {key: value for key, value in given.items() if value is not None}
+    full = params.completed(given, SETTINGS, where, "setting")
+    if problems := _together(full):
+        raise params.ParameterError(f"{where}: {'; '.join(problems)}")
     full["tokenizer"] = full["tokenizer"] or full["model"]
     return full
 
 
-def _unknown(key: str) -> str:
-    near = difflib.get_close_matches(key, SETTINGS, n=1)
-    return f"unknown key {key!r}" + (f", did you mean {near[0]!r}?" if near else "")
+def resolve(config: Config) -> Config:
+    """A checked configuration with the folder of its model in place of a name.
 
-
-def _problem(value: Any, setting: Setting) -> str | None:
-    if setting.type is dict:
-        return (
-            None if value is None or isinstance(value, dict) else f"must be a dict, got {value!r}"
-        )
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    fits = number if setting.type is float else isinstance(value, setting.type)
-    if not fits or (isinstance(value, bool) and setting.type is not bool):
-        return f"must be of type {setting.type.__name__}, got {value!r}"
-    if number and not setting.low <= value <= setting.high:  # NaN fails too
-        return f"must lie in [{setting.low}, {setting.high}], got {value!r}"
-    if setting.choices and value not in setting.choices:
-        return f"must be one of {', '.join(setting.choices)}, got {value!r}"
-    return None
+    Raises:
+        FileNotFoundError, pretrained.ModelError: there is no such model; names it.
+    """
+    if not config["model"]:
+        return config
+    place = str(pretrained.folder(config["model"]))
+    tokenizer = place if config["tokenizer"] == config["model"] else config["tokenizer"]
+    return {**config, "model": place, "tokenizer": tokenizer}
 
 
 def _together(config: Config) -> list[str]:

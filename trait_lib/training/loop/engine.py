@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from trait_lib.training.loop import config as settings
+from trait_lib import params, run
 
 FIRST_GOOD_DEEPSPEED = (0, 19, 4)
 AUTO_MICRO_TOKENS = 2048
@@ -50,18 +50,18 @@ def micro_batch_rows(config: Mapping[str, Any], processes: int) -> int:
     """Rows of one forward pass: as configured, or the largest divisor of a rank's share.
 
     Raises:
-        settings.ConfigError: the rows of a step cannot be shared out evenly.
+        params.ParameterError: the rows of a step cannot be shared out evenly.
     """
     rows = config["batch_tokens"] // config["sequence_length"]
     if rows % processes:
-        raise settings.ConfigError(
+        raise params.ParameterError(
             f"a step has {rows} rows (batch_tokens / sequence_length), which {processes} processes "
             "cannot share evenly; change batch_tokens or the number of processes"
         )
     share = rows // processes
     wanted = config["micro_batch_rows"]
     if wanted and share % wanted:
-        raise settings.ConfigError(
+        raise params.ParameterError(
             f"'micro_batch_rows' must divide the {share} rows that a process has a step, "
             f"got {wanted}"
         )
@@ -96,7 +96,7 @@ def prepare_environment(config: Mapping[str, Any], folder: Path) -> None:
         os.environ["DS_ACCELERATOR"] = "cpu"
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     # a compile that was interrupted leaves a lock behind that makes every later run wait
-    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(folder / ".torch_extensions"))
+    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(folder / run.SCRATCH / "torch_extensions"))
     if config["engine"] == "deepspeed":
         refuse_bad_deepspeed(metadata.version("deepspeed"))
         if "RANK" not in os.environ:  # without a launcher: a world of one

@@ -83,7 +83,6 @@ def prepare(config: Mapping[str, Any], tokenizer: Any) -> list[Text]:
 def _text(name: str, file: str, tokenizer: Any, length: int, limit: int) -> Text:
     """The first documents by hash of their text, so that the order of the file does not matter."""
     backend = tokenizer.backend_tokenizer
-    backend.encode_special_tokens = True
     documents: list[list[int]] = []
     sizes: list[int] = []
     left = limit
@@ -168,8 +167,8 @@ def measure(
     add_up: Callable[[torch.Tensor], torch.Tensor],
 ) -> dict[str, dict[str, float]]:
     """Loss (nats a token) and bits per byte of each text; `add_up` sums a tensor over the ranks."""
-    found = {}
+    scores = {}
     for text in texts:
         nats, tokens, size = add_up(sums(model, text, rank, world)).tolist()
-        found[text.name] = {"loss": nats / tokens, "bits_per_byte": nats / math.log(2) / size}
-    return found
+        scores[text.name] = {"loss": nats / tokens, "bits_per_byte": nats / math.log(2) / size}
+    return scores

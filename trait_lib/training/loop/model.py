@@ -6,7 +6,12 @@ Paper: Mistral-7B, continued in bf16.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from trait_lib import pretrained
+
+ROTARY_POSITIONS = 2048  # of a new model at least: they cost nothing, and tasks need room
 
 
 def load_model(config: Mapping[str, Any], tokenizer: Any) -> Any:
@@ -14,25 +19,21 @@ def load_model(config: Mapping[str, Any], tokenizer: Any) -> Any:
 
     Weights are loaded in fp32, since an update of 2e-5 to a bf16 weight of 0.02 rounds to nothing;
     only under DeepSpeed with bf16, which keeps fp32 master weights itself, are they bf16.
+
+    Raises:
+        pretrained.ModelError: see `described`.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, set_seed
+    from transformers import AutoModelForCausalLM, set_seed
 
+    shape = described(config, tokenizer)
     set_seed(config["seed"])
     own_master = config["engine"] == "deepspeed" and config["precision"] == "bf16"
     dtype = torch.bfloat16 if own_master else torch.float32
     if config["model"]:
         model = AutoModelForCausalLM.from_pretrained(config["model"], dtype=dtype)
-        if model.config.vocab_size < len(tokenizer):
-            raise ValueError(
-                f"the tokenizer has {len(tokenizer)} tokens, the model {model.config.vocab_size}; "
-                "they do not belong together"
-            )
     else:
-        described = new_model_config(config["model_config"], tokenizer, config["sequence_length"])
-        model = AutoModelForCausalLM.from_config(
-            AutoConfig.for_model(**described), dtype=torch.float32
-        )
+        model = AutoModelForCausalLM.from_config(shape, dtype=torch.float32)
     model.config.use_cache = False  # with a cache, packed documents would see each other
     if config["gradient_checkpointing"]:
         model.activation_checkpointing_enable({"use_reentrant": False})
@@ -41,15 +42,47 @@ def load_model(config: Mapping[str, Any], tokenizer: Any) -> Any:
     return model
 
 
-def new_model_config(given: Mapping[str, Any], tokenizer: Any, length: int) -> dict[str, Any]:
-    """Complete a model configuration (default: Mistral) by what the tokenizer decides."""
-    return {
-        "model_type": "mistral",
-        "max_position_embeddings": length,
-        "sliding_window": None,
-        "vocab_size": len(tokenizer),
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        **given,
-    }
+def described(config: Mapping[str, Any], tokenizer: Any) -> Any:
+    """The transformers configuration of the model to train, before any weight is read.
+
+    Raises:
+        pretrained.ModelError: the rows are longer than the model's positions, or the tokenizer
+            has more tokens than the model; names both numbers.
+    """
+    from transformers import AutoConfig
+
+    if config["model"]:
+        shape = AutoConfig.from_pretrained(config["model"])
+    else:
+        shape = AutoConfig.for_model(
+            **{
+                "model_type": "mistral",
+                "max_position_embeddings": max(ROTARY_POSITIONS, config["sequence_length"]),
+                "sliding_window": None,
+                "vocab_size": len(tokenizer),
+                "bos_token_id": tokenizer.bos_token_id,
+                "eos_token_id": tokenizer.eos_token_id,
+                "pad_token_id": tokenizer.pad_token_id,
+                **config["model_config"],
+            }
+        )
+    pretrained.check_length(config["sequence_length"], shape, "a row (sequence_length)")
+    pretrained.check_belongs(tokenizer, shape)
+    return shape
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write weights, configuration and tokenizer as `from_pretrained` reads them.
+
+    Weights that two layers share are written once: the state that DeepSpeed hands out holds them
+    twice. An output ends where the training's documents end, and where the model ended before.
+    """
+    end = tokenizer.eos_token_id
+    model.config.use_cache = True  # generation wants it
+    model.config.eos_token_id = end
+    before = model.generation_config.eos_token_id
+    ends = dict.fromkeys([end, *(before if isinstance(before, list) else [before])])
+    ends.pop(None, None)
+    model.generation_config.eos_token_id = list(ends) if len(ends) > 1 else end
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -63,12 +63,12 @@ def step_line(
     }
 
 
-def heldout_line(laid_out: plan.Plan, step: int, found: Mapping[str, Any], seconds: float) -> Line:
+def heldout_line(laid_out: plan.Plan, step: int, scores: Mapping[str, Any], seconds: float) -> Line:
     """The log's line for a measurement after `step` steps; 0 stands for the model at the start."""
     return {
         "step": step,
         "stage": laid_out.stage_of(max(0, step - 1)),
-        "heldout": dict(found),
+        "heldout": dict(scores),
         "seconds": round(seconds, 4),
     }
 
