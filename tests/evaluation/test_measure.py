@@ -13,7 +13,7 @@ from trait_lib import ROOT, records
 from trait_lib.corpora import load_problems, load_task
 from trait_lib.evaluation import comparison, fewshot, measure
 from trait_lib.evaluation.inference import generation
-from trait_lib.grading import answers
+from trait_lib.grading import grade
 
 SCRIPT = """
 import json, os, sys
@@ -172,7 +172,7 @@ def _some(problems, name, count=60):
 
 def _right(row):
     text = f" So it is. The answer is {row['answer']}."
-    return answers.grade(
+    return grade(
         row["answer"],
         text,
         row["kind"],

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from trait_lib import ROOT
-from trait_lib.grading import answers, choices
+from trait_lib.grading import choices, grade
+from trait_lib.grading.formulas import algebra
 
 DATA = Path(os.environ.get("TRAIT_SHARED_DATA") or ROOT.parent / "shared" / "data") / "math_eval"
 SETS = {  # file, field of the options, kind of the right answer, rows whose gold text stands twice
@@ -65,39 +66,37 @@ def test_what_is_no_list_of_options_is_refused(options):
     ],
 )
 def test_letters_and_texts(gold, kind, text, correct):
-    assert answers.grade(gold, text, kind, options=FRUIT).correct == correct
+    assert grade(gold, text, kind, options=FRUIT).correct == correct
 
 
 def test_values_count_when_one_option_has_them():
     halves = ["1/2", "1/3", "0.75", "75%"]
-    assert answers.grade("A", "The answer is 0.5.", "choice", options=halves).correct
-    assert answers.grade(
-        "A", "The answer is \\boxed{\\frac{2}{4}}.", "choice", options=halves
-    ).correct
-    assert not answers.grade("A", "The answer is 0.3.", "choice", options=halves).correct
-    assert not answers.grade("B", "so we get 1/3 of 0.5", "choice", options=halves).correct
+    assert grade("A", "The answer is 0.5.", "choice", options=halves).correct
+    assert grade("A", "The answer is \\boxed{\\frac{2}{4}}.", "choice", options=halves).correct
+    assert not grade("A", "The answer is 0.3.", "choice", options=halves).correct
+    assert not grade("B", "so we get 1/3 of 0.5", "choice", options=halves).correct
 
 
 def test_two_options_with_one_text_are_told_by_the_letter_only():
     twice = ["15 sec", "12 sec", "15 sec"]
-    verdict = answers.grade("C", "The answer is 15 sec.", "choice", options=twice)
+    verdict = grade("C", "The answer is 15 sec.", "choice", options=twice)
     assert not verdict.correct
     assert "text of several options" in verdict.reason
-    assert answers.grade("C", "The answer is (C) 15 sec.", "choice", options=twice).correct
+    assert grade("C", "The answer is (C) 15 sec.", "choice", options=twice).correct
 
 
 def test_a_capital_letter_is_a_letter_where_a_letter_is_asked_for():
     elements = ["As", "P", "Sb", "B"]
-    assert answers.grade("B", "The answer is B.", "choice", options=elements).correct
-    assert answers.grade("B", "The answer is B.", "text", options=elements).extracted == "D"
-    assert answers.grade("D", "The answer is c.", "choice", options=["x", "a", "b", "c"]).correct
+    assert grade("B", "The answer is B.", "choice", options=elements).correct
+    assert grade("B", "The answer is B.", "text", options=elements).extracted == "D"
+    assert grade("D", "The answer is c.", "choice", options=["x", "a", "b", "c"]).correct
 
 
 def test_a_right_answer_that_is_no_option_is_an_error():
     with pytest.raises(ValueError, match="'kiwi' names none of the options"):
-        answers.grade("kiwi", "The answer is kiwi.", "text", options=FRUIT)
+        grade("kiwi", "The answer is kiwi.", "text", options=FRUIT)
     with pytest.raises(ValueError, match="'E' names none of the options"):
-        answers.grade("E", "The answer is A.", "choice", options=FRUIT)
+        grade("E", "The answer is A.", "choice", options=FRUIT)
 
 
 @pytest.mark.skipif(not DATA.exists(), reason=f"{DATA.name} is not on this machine")
@@ -106,16 +105,14 @@ def test_every_option_of_the_public_sets_in_both_forms(name):
     field, kind, twice = SETS[name]
     with gzip.open(DATA / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
         rows = [row for row in map(json.loads, lines) if row[field]]
-    answers.judge().ready()
+    algebra().ready()
     missed = 0
     for row in rows[:: 1 + len(rows) // 150]:
         options = choices.parse(row[field])
         right = choices.letter_of(row["answer"], options, kind)
         for letter, option in options.items():
-            by_letter = answers.grade(
-                row["answer"], f"The answer is ({letter}).", kind, (), options
-            )
-            by_text = answers.grade(row["answer"], f"The answer is {option}.", kind, (), options)
+            by_letter = grade(row["answer"], f"The answer is ({letter}).", kind, (), options)
+            by_text = grade(row["answer"], f"The answer is {option}.", kind, (), options)
             assert by_letter.correct == (letter == right)
             assert letter == right or not by_text.correct
             missed += letter == right and not by_text.correct

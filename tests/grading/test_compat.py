@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from trait_lib import ROOT, records
-from trait_lib.grading import answers, compat
+from trait_lib.grading import compat, grade
 
 
 @pytest.mark.parametrize(
@@ -83,23 +83,23 @@ def test_one_spelling(text, expected):
     ],
 )
 def test_what_is_equal(gold, text, kind, correct, rule):
-    verdict = answers.grade(gold, text, kind, compat=True)
+    verdict = grade(gold, text, kind, compat=True)
     assert verdict.correct == correct
     assert verdict.reason.endswith(rule)
 
 
 def test_the_two_ways_of_scoring_differ_where_they_should():
-    assert not answers.grade("0.5", "The answer is 50%.", "number").correct
-    assert not answers.grade("(0,1)", "\\boxed{[0,1]}", "math").correct
-    assert answers.grade("\\frac13", "The answer is 1/3 of the cake.", "math").correct
-    assert not answers.grade("\\frac13", "The answer is 1/3 of 6.", "math").correct
-    assert not answers.grade("0", "", "number", compat=True).correct
-    assert not answers.grade("0", None, "number", compat=True).correct
+    assert not grade("0.5", "The answer is 50%.", "number").correct
+    assert not grade("(0,1)", "\\boxed{[0,1]}", "math").correct
+    assert grade("\\frac13", "The answer is 1/3 of the cake.", "math").correct
+    assert not grade("\\frac13", "The answer is 1/3 of 6.", "math").correct
+    assert not grade("0", "", "number", compat=True).correct
+    assert not grade("0", None, "number", compat=True).correct
 
 
 def test_from_the_shell(tmp_path):
     records.write_rows(tmp_path / "p.jsonl", [{"gold": "0.5", "prediction_text": "\\boxed{50}"}])
-    command = [sys.executable, "-m", "trait_lib.grading.answers", str(tmp_path / "p.jsonl")]
+    command = [sys.executable, "-m", "trait_lib.grading", str(tmp_path / "p.jsonl")]
     for options, correct in (([], False), (["--compat"], True)):
         done = subprocess.run(
             [*command, *options], capture_output=True, text=True, cwd=ROOT, check=True

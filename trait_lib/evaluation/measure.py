@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from trait_lib import ROOT, form, records, run
+from trait_lib import code, form, records, run
 from trait_lib.evaluation.fewshot import by_task
 from trait_lib.evaluation.inference import generation, server
-from trait_lib.grading import answers
+from trait_lib.grading import grade
 
 Row = Mapping[str, Any]
 
@@ -124,20 +124,9 @@ def evaluate(
     return run.cached("evaluation", key, build)
 
 
-# the modules that decide an answer, a verdict or a likelihood; the others only add them up
-GRADING = "answers choices equivalence expressions extraction notation symbolic units values words"
-INFERENCE = "checkpoint decoding generation likelihood server"
-DECIDING = [
-    "evaluation/measure",
-    *(f"grading/{name}" for name in GRADING.split()),
-    *(f"evaluation/inference/{name}" for name in INFERENCE.split()),
-]
-
-
 def code_hash() -> str:
     """The hash of the code that decides results: a changed rule of grading is a changed result."""
-    folder = ROOT / "trait_lib"
-    return run.hash_value([run.hash_file(folder / f"{name}.py") for name in DECIDING])
+    return code.hash_of("trait_lib.evaluation.measure")
 
 
 def graded(questions: Questions, outputs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -146,7 +135,7 @@ def graded(questions: Questions, outputs: Mapping[str, Mapping[str, Any]]) -> li
     for problem in questions.problems:
         output = outputs[problem["id"]]
         given = {"options": problem["options"]} if problem.get("options") else {}
-        verdict = answers.grade(
+        verdict = grade(
             problem["answer"],
             output["output"],
             problem.get("kind"),

@@ -36,10 +36,10 @@ from __future__ import annotations
 import math
 import re
 
-from trait_lib.grading import expressions
 from trait_lib.grading.extraction import Found
+from trait_lib.grading.formulas import Verdict, algebra, readable
+from trait_lib.grading.notation import NAMES
 from trait_lib.grading.units import UNITS
-from trait_lib.grading.values import Compare, readable
 from trait_lib.grading.words import plain_words, spoken_number
 
 CLOSE = 1e-4  # relative
@@ -47,7 +47,6 @@ LONGEST = 2000  # characters; longer answers are equal only as text
 NUMBER = re.compile(r"-?\d*\.?\d+")
 LETTER = re.compile(r"\b([A-E])\b")
 TRIGGER = re.compile(r"choice is|answer is")
-Verdict = tuple[bool, str]
 
 # --- where the answer is ----------------------------------------------------------------------
 
@@ -102,7 +101,7 @@ def choice(text: str) -> str:
 
 # --- one spelling -----------------------------------------------------------------------------
 
-WORDS = sorted((u for u in UNITS - set(expressions.NAMES) if len(u) > 1), key=len, reverse=True)
+WORDS = sorted((u for u in UNITS - set(NAMES) if len(u) > 1), key=len, reverse=True)
 UNIT = re.compile(rf"(^|[^\w\\])(?:{'|'.join(WORDS)})(?=$|\W)")
 REWRITES: list[tuple[str, str]] = [
     (r"\n", ""),
@@ -183,7 +182,7 @@ def close(prediction: float, reference: float) -> bool:
     return math.isclose(prediction, reference, rel_tol=CLOSE)
 
 
-def equal(gold: str, answer: str, compare: Compare) -> Verdict:
+def equal(gold: str, answer: str) -> Verdict:
     """Are two answers, both as `plain` writes them, the same by rules M1 to M7?"""
     if answer.strip().lower() == gold.strip().lower():
         return True, "M1"
@@ -196,12 +195,12 @@ def equal(gold: str, answer: str, compare: Compare) -> Verdict:
     if not answer or max(len(gold), len(answer)) > LONGEST:
         return False, "no rule"
     for name, rule in (("M3", _bracketed), ("M4", _tuples), ("M5", _matrices), ("M6", _equations)):
-        if rule(gold, answer, compare):
+        if rule(gold, answer):
             return True, name
-    return symbolic(gold, answer, compare), "M7"
+    return symbolic(gold, answer), "M7"
 
 
-def _bracketed(gold: str, answer: str, compare: Compare) -> bool:
+def _bracketed(gold: str, answer: str) -> bool:
     strip = (answer[0], answer[-1]) == ("[", "]") and not gold.startswith("(")
     strip |= (answer[0], answer[-1]) == ("(", ")") and not gold.startswith("[")
     if strip:
@@ -210,19 +209,19 @@ def _bracketed(gold: str, answer: str, compare: Compare) -> bool:
     return bare[0] == bare[1] != ""
 
 
-def _tuples(gold: str, answer: str, compare: Compare) -> bool:
+def _tuples(gold: str, answer: str) -> bool:
     if not all(re.fullmatch(r"[(\[].+[)\]]", text) for text in (gold, answer)):
         return False
-    return _each(gold[1:-1].split(","), answer[1:-1].split(","), compare, least=2)
+    return _each(gold[1:-1].split(","), answer[1:-1].split(","), least=2)
 
 
-def _each(gold: list[str], answer: list[str], compare: Compare, least: int = 1) -> bool:
+def _each(gold: list[str], answer: list[str], least: int = 1) -> bool:
     return len(gold) == len(answer) >= least and all(
-        equal(one, other, compare)[0] for one, other in zip(gold, answer, strict=True)
+        equal(one, other)[0] for one, other in zip(gold, answer, strict=True)
     )
 
 
-def _matrices(gold: str, answer: str, compare: Compare) -> bool:
+def _matrices(gold: str, answer: str) -> bool:
     cells: list[list[str]] = []
     for text in (gold, answer):
         found = re.fullmatch(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}", text)
@@ -232,48 +231,39 @@ def _matrices(gold: str, answer: str, compare: Compare) -> bool:
         cells.append([f"{n}&{cell}" for n, row in enumerate(rows) for cell in row.split("&")])
     places = [[cell.split("&")[0] for cell in one] for one in cells]
     values = [[cell.split("&")[1] for cell in one] for one in cells]
-    return places[0] == places[1] and _each(values[0], values[1], compare)
+    return places[0] == places[1] and _each(values[0], values[1])
 
 
-def _equations(gold: str, answer: str, compare: Compare) -> bool:
+def _equations(gold: str, answer: str) -> bool:
     sides = [text.split("=") for text in (gold, answer)]
     if [len(one) for one in sides] == [2, 2]:
         first, second = (f"{left} - ({right})" for left, right in sides)
-        return symbolic(first, second, compare) or symbolic(f"-({first})", second, compare)
+        return symbolic(first, second) or symbolic(f"-({first})", second)
     if len(sides[1]) == 2 and len(sides[1][0].strip()) <= 2 and len(sides[0]) == 1:
-        return equal(gold, sides[1][1], compare)[0]
+        return equal(gold, sides[1][1])[0]
     if len(sides[0]) == 2 and len(sides[0][0].strip()) <= 2 and len(sides[1]) == 1:
-        return equal(sides[0][1], answer, compare)[0]
+        return equal(sides[0][1], answer)[0]
     return False
 
 
-def symbolic(gold: str, answer: str, compare: Compare) -> bool:
+def symbolic(gold: str, answer: str) -> bool:
     """Rule M7: equal to a computer algebra system, or in value."""
-    trees = readable(gold), readable(answer)
-    if None not in trees:
-        if any(expressions.too_large(tree) for tree in trees):
-            return False
-        if not any(expressions.variables(tree) for tree in trees):
-            return _close_in_value(*trees)
-    return compare(gold, answer) == "equal"
-
-
-def _close_in_value(gold: expressions.Tree, answer: expressions.Tree) -> bool:
-    try:
-        values = [expressions.value(tree, {}) for tree in (answer, gold)]
-    except (ArithmeticError, ValueError, RecursionError):
+    first, second = readable(gold), readable(answer)
+    if None in (first, second):
+        return algebra().answer("verify", gold, answer) == "equal"
+    if first.huge or second.huge:
         return False
-    size = max(map(abs, values))
-    return abs(values[0] - values[1]) <= CLOSE * size
+    values = [one.value if one.exact is None else one.exact for one in (first, second)]
+    if None not in values:
+        return abs(values[0] - values[1]) <= CLOSE * max(map(abs, values))
+    return algebra().answer("same", gold, answer) == "equal"
 
 
-def verdict(
-    gold: str, text: str | None, kind: str | None, compare: Compare
-) -> tuple[Found, Verdict]:
+def verdict(gold: str, text: str | None, kind: str | None) -> tuple[Found, Verdict]:
     """What an output says and whether it is right; `gold` is rewritten as the answer is."""
     found = extract(text, kind) if isinstance(text, str) else Found(None, "no output")
     if found.answer is None:
         return found, (False, found.where)
     wanted = plain(gold) if len(gold) <= LONGEST else gold
     wanted = gold.strip().upper().strip("()") if kind == "choice" else wanted
-    return found, equal(wanted, found.answer, compare)
+    return found, equal(wanted, found.answer)

@@ -12,17 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from trait_lib.grading import expressions
+from trait_lib.grading.formulas import LONGEST, Verdict, algebra, exact_value, readable, scalars
 from trait_lib.grading.notation import DEGREE, levels, outside, spelled, squeezed, trimmed
 from trait_lib.grading.units import UNIT_POWER, based_number, without_units
-from trait_lib.grading.values import (
-    Compare,
-    Verdict,
-    constant_factor,
-    exact_value,
-    readable,
-    scalars,
-)
 from trait_lib.grading.words import has_words, is_text, plain_words, same_words
 
 AN_AMOUNT = re.compile(r"[-+]?[\d.,]*\d(?:/\d+)?%?")
@@ -31,18 +23,17 @@ MOST_ELEMENTS = 60
 SPACED = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d,])")
 
 
-def equivalent(gold: str, answer: str, compare: Compare, kind: str | None = None) -> Verdict:
+def equivalent(gold: str, answer: str, kind: str | None = None) -> Verdict:
     """Is `answer` the same as `gold`? Returns (verdict, reason in a few words).
 
     Args:
         gold: the right answer, in LaTeX or plain text.
         answer: the extracted answer.
-        compare: asks math-verify for `equal`, `different`, `unread` or `timeout`.
         kind: number, math or text; decides how doubtful strings are read.
     """
     if squeezed(gold) == squeezed(answer):
         return True, "same text"
-    if max(len(gold), len(answer)) > expressions.LONGEST:
+    if max(len(gold), len(answer)) > LONGEST:
         verdict = _long_numbers(gold, answer)
         if verdict[0] or max(len(gold), len(answer)) > LONGEST_FORM:
             return verdict
@@ -65,7 +56,7 @@ def equivalent(gold: str, answer: str, compare: Compare, kind: str | None = None
     gold, answer = without_units(gold), without_units(answer)
     if squeezed(gold) == squeezed(answer):
         return bool(squeezed(gold)), "same but for units"
-    return _forms(gold, answer, compare)
+    return _forms(gold, answer)
 
 
 def _without_and(text: str) -> list[str]:
@@ -153,16 +144,16 @@ def enclosed(text: str) -> tuple[str, str, str] | None:
     return None
 
 
-def _forms(gold: str, answer: str, compare: Compare) -> Verdict:
+def _forms(gold: str, answer: str) -> Verdict:
     """Compare two answers by their forms, part by part."""
     if not squeezed(gold) or not squeezed(answer):
         return False, "empty"
-    gold, answer = _unwrapped(gold, answer, compare)
+    gold, answer = _unwrapped(gold, answer)
     for rule in (_matrices, _unions, _enclosed, _lists, _ratios, _relations):
-        verdict = rule(gold, answer, compare)
+        verdict = rule(gold, answer)
         if verdict is not None:
             return verdict
-    return scalars(gold, answer, compare)
+    return scalars(gold, answer)
 
 
 LABEL = re.compile(
@@ -193,7 +184,7 @@ def sides(text: str) -> list[str]:
     return [trimmed(side) for side in split(text, ("=",))] if "=" in text else [text]
 
 
-def _unwrapped(gold: str, answer: str, compare: Compare) -> tuple[str, str]:
+def _unwrapped(gold: str, answer: str) -> tuple[str, str]:
     """Take the names off: `x = 5` is 5, `x \\in S` is S, `3 + 4 = 7` is 7, `a \\approx b` is a."""
     gold, answer = (_exact_side(text) for text in (gold, answer))
     names = {_member(text) for text in (gold, answer)} - {None}
@@ -248,7 +239,7 @@ def _letters(text: str) -> frozenset[str]:
     """The variables of a formula; of text that is none, its letters outside of commands."""
     tree = readable(text)
     if tree is not None:
-        return expressions.variables(tree)
+        return tree.letters
     return frozenset(re.findall(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text)))
 
 
@@ -258,7 +249,7 @@ def _inside_brackets(text: str) -> str:
     return brackets[1] if brackets and brackets[1].startswith("\\begin") else text.strip()
 
 
-def _matrices(gold: str, answer: str, compare: Compare) -> Verdict | None:
+def _matrices(gold: str, answer: str) -> Verdict | None:
     first, second = (MATRIX.fullmatch(_inside_brackets(text)) for text in (gold, answer))
     if first is None and second is None:
         return None
@@ -275,10 +266,10 @@ def _matrices(gold: str, answer: str, compare: Compare) -> Verdict | None:
     if [len(row) for row in rows[0]] != [len(row) for row in rows[1]]:
         return False, "matrices of different shape"
     cells = [[cell for row in matrix for cell in row] for matrix in rows]
-    return _ordered(*cells, compare)
+    return _ordered(*cells)
 
 
-def _unions(gold: str, answer: str, compare: Compare) -> Verdict | None:
+def _unions(gold: str, answer: str) -> Verdict | None:
     parts = [split(re.sub(r"(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup ", t), ("\\cup",)) for t in
              (gold, answer)]  # fmt: skip
     if len(parts[0]) == 1 and len(parts[1]) == 1:
@@ -286,7 +277,7 @@ def _unions(gold: str, answer: str, compare: Compare) -> Verdict | None:
     for number, text in enumerate((gold, answer)):
         if len(parts[number]) == 1 and re.search(r"\bor\b", text):
             parts[number] = [_interval(part) for part in elements(text)]
-    return _unordered([trimmed(p) for p in parts[0]], [trimmed(p) for p in parts[1]], compare)
+    return _unordered([trimmed(p) for p in parts[0]], [trimmed(p) for p in parts[1]])
 
 
 REALS = re.compile(r"\\mathbb\{R\}|(?:\\text\{)?(?:all|theset\w*)?real(?:number)?s\}?", re.I)
@@ -300,7 +291,7 @@ POINT = re.compile(  # `P(1,2)`, `the point (1,2)`
 )
 
 
-def _enclosed(gold: str, answer: str, compare: Compare) -> Verdict | None:
+def _enclosed(gold: str, answer: str) -> Verdict | None:
     """Tuples and intervals: the brackets count, and the order; sets: neither."""
     gold, answer = (
         r"(-\infty,\infty)" if REALS.fullmatch(squeezed(text)) else _interval(text)
@@ -314,20 +305,18 @@ def _enclosed(gold: str, answer: str, compare: Compare) -> Verdict | None:
     for one, other, swap in ((first, answer, False), (second, gold, True)):
         if one and one[0] == "\\{":  # a set is a list without order
             pair = (other, one[1]) if swap else (one[1], other)
-            return _sets(*pair, compare)
+            return _sets(*pair)
     inside = [split(one[1], (",", ";")) if one else [] for one in (first, second)]
     if len(inside[0]) < 2 and len(inside[1]) < 2:
         return None  # brackets around one thing only group
     if first and second:
         if (first[0], first[2]) != (second[0], second[2]):
             return False, "different brackets"
-        return _ordered(inside[0], inside[1], compare)
-    return _tuple_and_list(inside, first or second, gold if second else answer, compare)
+        return _ordered(inside[0], inside[1])
+    return _tuple_and_list(inside, first or second, gold if second else answer)
 
 
-def _tuple_and_list(
-    inside: list[list[str]], brackets: tuple[str, str, str], other: str, compare: Compare
-) -> Verdict:
+def _tuple_and_list(inside: list[list[str]], brackets: tuple[str, str, str], other: str) -> Verdict:
     """A tuple against something without brackets: `x = 3, y = 4`, or a Python list of numbers."""
     own = inside[0] or inside[1]
     others = elements(other)
@@ -335,9 +324,9 @@ def _tuple_and_list(
     distinct = len({pair[0] for pair in named}) == len(named) > 1
     if distinct and all(len(pair) == 2 and _is_variable(pair[0]) for pair in named):
         values = [pair[1] for pair in sorted(named)]
-        return _ordered(*((own, values) if inside[0] else (values, own)), compare)
+        return _ordered(*((own, values) if inside[0] else (values, own)))
     if brackets[0] == "[" and len(own) > 2 and len(others) > 1:
-        return _unordered(*((own, others) if inside[0] else (others, own)), compare)
+        return _unordered(*((own, others) if inside[0] else (others, own)))
     return False, "a tuple against something else"
 
 
@@ -369,17 +358,17 @@ def _interval(text: str) -> str:
     return text
 
 
-def _sets(gold: str, answer: str, compare: Compare) -> Verdict:
+def _sets(gold: str, answer: str) -> Verdict:
     """Two collections without order; each may be written with braces or without."""
     lists = []
     for text in (gold, answer):
         while (brackets := enclosed(text)) and brackets[0] == "\\{":
             text = brackets[1]
         lists.append(elements(text, join_thousands=False))
-    return _unordered(*lists, compare)
+    return _unordered(*lists)
 
 
-def _lists(gold: str, answer: str, compare: Compare) -> Verdict | None:
+def _lists(gold: str, answer: str) -> Verdict | None:
     """Bare lists: `1, 2` is `2 and 1`, and `x = 1, x = 2`; `100,200` may be one number."""
     first, second = elements(gold), elements(answer)
     if len(first) == 1 and len(second) == 1:
@@ -394,8 +383,8 @@ def _lists(gold: str, answer: str, compare: Compare) -> Verdict | None:
         return None
     names = {pair[0] for pair in map(sides, first) if len(pair) == 2}
     if len(names) == len(first) and not any(len(sides(part)) == 2 for part in second):
-        return _ordered([sides(part)[1] for part in first], second, compare)
-    return _unordered(_shared_name(first), _shared_name(second), compare)
+        return _ordered([sides(part)[1] for part in first], second)
+    return _unordered(_shared_name(first), _shared_name(second))
 
 
 def _shared_name(parts: list[str]) -> list[str]:
@@ -407,7 +396,7 @@ def _shared_name(parts: list[str]) -> list[str]:
     return parts
 
 
-def _ratios(gold: str, answer: str, compare: Compare) -> Verdict | None:
+def _ratios(gold: str, answer: str) -> Verdict | None:
     """`1:2` is `2:4` and `1 to 2`, and neither `2:1` nor 1/2."""
     parts = [
         [trimmed(p) for p in re.split(r":|\\text\s*\{\s*to\s*\}|(?<=[\w}])\s+to\s+(?=[\w\\])", t)]
@@ -421,22 +410,22 @@ def _ratios(gold: str, answer: str, compare: Compare) -> Verdict | None:
     if all(v is not None and v != 0 for side in values for v in side):
         same = len({a / b for a, b in zip(*values, strict=True)}) == 1
         return same, "same ratio" if same else "different ratio"
-    return _ordered(*parts, compare)
+    return _ordered(*parts)
 
 
-def _ordered(gold: Sequence[str], answer: Sequence[str], compare: Compare) -> Verdict:
+def _ordered(gold: Sequence[str], answer: Sequence[str]) -> Verdict:
     if len(gold) != len(answer):
         return False, "a different number of elements"
     if len(gold) > MOST_ELEMENTS:
         return False, "too many elements to compare but as text"
     for first, second in zip(gold, answer, strict=True):
-        verdict = _element(first, second, compare)
+        verdict = _element(first, second)
         if not verdict[0]:
             return False, f"an element differs: {verdict[1]}"
     return True, "all elements equal, in order"
 
 
-def _unordered(gold: Sequence[str], answer: Sequence[str], compare: Compare) -> Verdict:
+def _unordered(gold: Sequence[str], answer: Sequence[str]) -> Verdict:
     """Each element of one has its own partner in the other."""
     if len(gold) != len(answer):
         return False, "an element is missing or extra"
@@ -444,20 +433,20 @@ def _unordered(gold: Sequence[str], answer: Sequence[str], compare: Compare) -> 
         return False, "too many elements to compare but as text"
     left = list(answer)
     for first in gold:
-        partner = next((s for s in left if _element(first, s, compare)[0]), None)
+        partner = next((s for s in left if _element(first, s)[0]), None)
         if partner is None:
             return False, "an element differs"
         left.remove(partner)
     return True, "all elements equal, in any order"
 
 
-def _element(gold: str, answer: str, compare: Compare) -> Verdict:
+def _element(gold: str, answer: str) -> Verdict:
     gold, answer = trimmed(gold), trimmed(answer)
     if squeezed(gold) == squeezed(answer):
         return bool(squeezed(gold)), "same text"
     if is_text(gold):
         return same_words(gold, answer)
-    return _forms(without_units(gold), without_units(answer), compare)
+    return _forms(without_units(gold), without_units(answer))
 
 
 FLIP = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
@@ -472,7 +461,7 @@ def _sides_and_signs(text: str) -> list[str]:
     return [*pieces, text[start:]]
 
 
-def _relations(gold: str, answer: str, compare: Compare) -> Verdict | None:
+def _relations(gold: str, answer: str) -> Verdict | None:
     """Equations and inequalities: the same up to a factor (and the direction it implies)."""
     parts = [_sides_and_signs(text) for text in (gold, answer)]
     if len(parts[0]) == 1 and len(parts[1]) == 1:
@@ -481,15 +470,17 @@ def _relations(gold: str, answer: str, compare: Compare) -> Verdict | None:
         return False, "not the same kind of relation"
     if len(parts[0]) != 3:
         same = parts[0][1::2] == parts[1][1::2]
-        return _ordered(parts[0][::2], parts[1][::2], compare) if same else (False, "relation")
-    trees = [(readable(p[0]), readable(p[2])) for p in parts]
-    if any(tree is None for pair in trees for tree in pair):
-        return _ordered([parts[0][0], parts[0][2]], [parts[1][0], parts[1][2]], compare)
-    factor = constant_factor(*(("add", a, ("neg", b)) for a, b in trees))
-    if factor is None:
+        return _ordered(parts[0][::2], parts[1][::2]) if same else (False, "relation")
+    formulas = [readable(side) for part in parts for side in part[::2]]
+    if None in formulas:
+        return _ordered(parts[0][::2], parts[1][::2])
+    if any(formula.huge for formula in formulas):
+        return False, "too large to work out"
+    factor = algebra().answer("factor", *parts[0][::2], *parts[1][::2])
+    if not factor:
         return False, "a different equation"
     wanted = parts[0][1] if factor > 0 else FLIP[parts[0][1]]
-    solved = _is_variable(parts[0][0].strip()) and not expressions.variables(trees[0][1])
+    solved = _is_variable(parts[0][0].strip()) and not formulas[1].letters
     if solved and not _is_variable(parts[1][0].strip()) and not _is_variable(parts[1][2].strip()):
         return False, "an unsolved equation"
     return parts[1][1] == wanted, "same relation" if parts[1][1] == wanted else "direction"

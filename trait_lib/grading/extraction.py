@@ -15,10 +15,9 @@ import unicodedata
 from dataclasses import dataclass
 
 from trait_lib.grading.equivalence import is_label
-from trait_lib.grading.expressions import variables
+from trait_lib.grading.formulas import readable
 from trait_lib.grading.notation import DELIMITERS, spelled, trimmed
 from trait_lib.grading.units import without_units
-from trait_lib.grading.values import readable
 from trait_lib.grading.words import leading_number, plain_words, spoken_number
 
 CUT = re.compile(
@@ -383,7 +382,7 @@ def _amount(stretch: str, where: str) -> Found:
     plain = re.sub(r"\\text\s*\{([^{}]*)\}", r" \1 ", clean)
     numbers = list(AMOUNT.finditer(plain))
     formula = readable(without_units(clean))
-    if not clean or (formula is not None and not variables(formula)):
+    if not clean or (formula is not None and not formula.letters):
         return Found(clean or None, where if clean else "no number")
     if not numbers:
         return Found(leading_number(plain_words(clean)) or clean, where)

@@ -11,6 +11,11 @@ import unicodedata
 from collections.abc import Iterator
 
 DEGREE = "°"
+FUNCTIONS = (
+    "arcsinh arccosh arctanh arcsin arccos arctan asin acos atan sinh cosh tanh sin cos tan cot "
+    "sec csc ln log exp"
+).split()
+NAMES = (*FUNCTIONS, "sqrt", "cbrt", "pi")  # what letters without a backslash may spell
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 UNICODE = {
@@ -238,13 +243,13 @@ def outside(text: str, pattern: re.Pattern[str]) -> list[re.Match[str]]:
     return [match for match in pattern.finditer(text) if depths.get(match.start()) == 0]
 
 
-def matching(text: str, start: int) -> int | None:
-    """The position of the brace that closes the one at `start`, or None. One pass."""
+def matching(text: str, start: int, closing: str = "}") -> int | None:
+    """The position of the bracket that closes the one at `start`, or None. One pass."""
     depth = 0
     for position, token in tokens(text[start:]):
-        if token == "{":
+        if token == text[start]:
             depth += 1
-        elif token == "}":
+        elif token == closing:
             depth -= 1
             if depth == 0:
                 return start + position

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 
-from trait_lib.grading import expressions
-from trait_lib.grading.notation import squeezed, trimmed
+from trait_lib.grading.notation import NAMES, squeezed, trimmed
 from trait_lib.grading.words import SCALES, SMALL, TEXT_GROUP
 
 UNITS = set(
@@ -84,7 +83,7 @@ def _is_unit(match: re.Match[str], text: str) -> bool:
     amount = text[: match.start(1)]
     if first.lower() in NO_UNITS:
         return False
-    if first in expressions.NAMES or re.search(r"[+*/^_=-]\s*$", amount.rstrip()):
+    if first in NAMES or re.search(r"[+*/^_=-]\s*$", amount.rstrip()):
         return bool(re.search(r"\d\s*/\s*$", amount)) and len(first) > 1
     spaced = amount[-1:].isspace() or "per" in match[0]
     if len(first) == 1:

@@ -10,8 +10,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from trait_lib.grading import expressions
-from trait_lib.grading.notation import squeezed
+from trait_lib.grading.notation import NAMES, squeezed
 
 SMALL = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
@@ -41,7 +40,20 @@ PARTS = {
     for name in names.split()
 }
 
+DIGITS = 4000  # below Python's own limit for int(str)
+DECIMAL = re.compile(r"([+-]?)\s*(\d{1,3}(?:,\d{3})+|\d+|)(?:\.(\d*))?")
 TEXT_GROUP = re.compile(r"\\text\s*\{([^{}]*)\}")
+
+
+def decimals(text: str) -> tuple[Fraction, int, int] | None:
+    """The (value, digits after the point, significant digits) of a plain decimal, else None."""
+    match = DECIMAL.fullmatch(text.strip()) if len(text) <= DIGITS else None
+    if match is None or not (match[2] or match[3]):
+        return None
+    whole, part = match[2].replace(",", ""), match[3] or ""
+    amount = Fraction(f"{whole or 0}.{part or 0}")
+    significant = len((whole + part).lstrip("0"))
+    return (-amount if match[1] == "-" else amount), len(part), significant
 
 
 def plain_words(text: str) -> list[str]:
@@ -62,7 +74,7 @@ def is_text(gold: str) -> bool:
     if "\\text" in gold and squeezed(TEXT_GROUP.sub("", gold)).strip("()") == "":
         return True
     words = re.findall(r"[a-zA-Z]+", bare)
-    return any(len(word) > 2 and word.lower() not in expressions.NAMES for word in words) and not (
+    return any(len(word) > 2 and word.lower() not in NAMES for word in words) and not (
         re.search(r"[{}_\[\]]", bare)
     )
 
@@ -80,7 +92,7 @@ def has_words(gold: str) -> bool:
     bare = re.sub(r"\\[a-zA-Z]+", " ", gold)
     words = re.findall(r"[a-zA-Z]{3,}", bare)
     brackets = re.search(r"[\[\]()^_]|\\\{|\\frac|\\sqrt", gold)
-    return any(word.lower() not in expressions.NAMES for word in words) and not brackets
+    return any(word.lower() not in NAMES for word in words) and not brackets
 
 
 def same_words(gold: str, answer: str) -> tuple[bool, str]:
@@ -135,7 +147,7 @@ def spoken_number(words: Sequence[str]) -> Fraction | None:
             part, before = (part or 1) * SCALES[word], "scale"
             if word != "hundred":
                 total, part = total + part, Fraction(0)
-        elif not before and (plain := expressions.decimals(word)):
+        elif not before and (plain := decimals(word)):
             part, before = plain[0], "digits"
         elif not (word == "a" and not before and follows in SCALES) and not (
             word == "and" and before == "scale" and follows
