@@ -3,6 +3,7 @@
 Running them again and comparing what they print is `make test-notebooks` (nbval, strict).
 """
 
+import ast
 import itertools
 import re
 import statistics
@@ -65,7 +66,7 @@ def test_it_has_one_parameters_cell_with_one_parameter_a_line(path):
 @notebooks
 def test_it_opens_and_closes_its_stage(path):
     code = [c.source for c in cells(path, "code")]
-    assert f'run.open_stage("{path.stem}", P)' in code[1]
+    assert f'run.open_stage("{path.stem}", P' in code[1]
     assert f'params.check("{path.stem}", globals())' in code[1]
     assert "stage.close(" in code[-1]
 
@@ -77,6 +78,38 @@ def test_text_leads_and_code_cells_are_short(path):
     lengths = [len(source.splitlines()) for source in code]
     assert max(lengths) <= 30
     assert statistics.median(lengths) <= 8
+
+
+def branches(source):
+    """The tests of all `if` in a cell that look at a parameter."""
+    tests = [
+        node.test for node in ast.walk(ast.parse(source)) if isinstance(node, ast.If | ast.IfExp)
+    ]
+    return [test for test in tests if re.search(r"\bP\[", ast.unparse(test))]
+
+
+def test_notebook_01_reads_like_the_paper():
+    path = ROOT / "notebooks/01_data_selection.ipynb"
+    code = [cell.source for cell in cells(path, "code")]
+    assert len(code) <= 28
+    for source in code:
+        assert len(branches(source)) <= 1, source
+        nodes = ast.walk(ast.parse(source))
+        calls = [n for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func) != "print"]
+        packed = [a for call in calls for a in call.args if isinstance(a, ast.Starred)]
+        assert not packed, source
+    lengths = [len(source.splitlines()) for source in code[1:]]
+    assert statistics.median(lengths) <= 6
+    chapters = [
+        line
+        for cell in cells(path, "markdown")
+        for line in cell.source.splitlines()
+        if line.startswith("## ")
+    ]
+    steps = ("classifier", "scores", "candidates", "quality filter", "Hygiene", "budget", "text",
+             "result", "Beyond the paper")  # fmt: skip
+    places = [next(i for i, line in enumerate(chapters) if step in line) for step in steps]
+    assert places == sorted(places)
 
 
 @notebooks

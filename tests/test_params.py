@@ -125,6 +125,18 @@ def test_check_finds_what_papermill_injected_and_the_notebook_does_not_know(monk
         params.check("nb", namespace)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("[x.jsonl, 'y z.gz']", ["x.jsonl", "y z.gz"]), ("one.jsonl", ["one.jsonl"]), ("", [])],
+)
+def test_a_list_may_come_as_text_from_the_command_line(text, value, monkeypatch):
+    monkeypatch.setattr(params, "declared", lambda name: KNOWN)
+    namespace = {name: one.default for name, one in KNOWN.items()}
+    assert params.check("nb", {**namespace, "files": text})["files"] == value
+    with pytest.raises(params.ParameterError, match="'sizes' must lie in"):
+        params.check("nb", {**namespace, "sizes": "[4]"})
+
+
 @pytest.mark.parametrize("text", ["a: {b: 1}", "- a", "just words", "a: [1"])
 def test_a_file_must_be_flat_lines(text, tmp_path):
     (tmp_path / "a.yaml").write_text(text)

@@ -188,9 +188,21 @@ def check(name: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
     missing = [p for p in known if p not in namespace]
     if missing:
         raise ParameterError(f"{name}: run the parameters cell first; missing: {missing}")
-    values = {p: namespace[p] for p in known}
+    values = {p: _given(namespace[p], known[p].type) for p in known}
     validate({**injected, **values}, known, name)
     return completed(values, known, name)
+
+
+def _given(value: Any, kind: str) -> Any:
+    """The value, where a list came as text: papermill's -p gives that, its -y a list.
+
+    A text that is no list is a list of one, such as a single file.
+    """
+    if kind != "list" or not isinstance(value, str):
+        return value
+    if value.strip().startswith("["):
+        return yaml.safe_load(value)
+    return [value] if value else []
 
 
 def _assigned(source: str) -> list[str]:

@@ -39,7 +39,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trait_lib import records
-from trait_lib.selection.cut import candidates, ranking
+from trait_lib.selection.cut import candidates, columns, ranking
 from trait_lib.selection.models import classifier, dsir, linear
 from trait_lib.selection.scan import corpus, jobs, shards
 from trait_lib.selection.scan import passes as work
@@ -100,13 +100,33 @@ def engine(workers: int = 1) -> jobs.Engine:
     return jobs.Engine(workers=workers)
 
 
+def texts_of(folder: Path, scored: jobs.Done, front: ranking.Ranked, workers: int = 1) -> jobs.Done:
+    """The documents of a front, without a look at them."""
+    rows = front.pick(np.argsort(front.document))
+    return candidates.read_again(folder, "taken", scored, rows, None, engine(workers), 0, FIELDS)
+
+
+def write_parts(path: Path, parts: list[Path]) -> None:
+    """All rows (id, text, source) of some parts in one file, `.parquet` or rows of JSON."""
+    batches = columns.batches(parts, ["id", "text", "source"], 1000)
+    if path.suffix == ".parquet":
+        made = jobs.Part(path)
+        for batch in batches:
+            made.write(pa.Table.from_batches([batch]))
+        return made.close()
+    with records.writer(path) as write:
+        for batch in batches:
+            for row in batch.to_pylist():
+                write(row)
+
+
 def filtered(source: Path, out: Path, method: dict, least: float, workers: int = 1) -> None:
     """All documents of `source` above a threshold, in one pass, to the file `out`."""
     with scratch() as folder:
         settings = {"method": method, "column": "log_odds", "least": least, "fields": FIELDS}
         items = work.items(shards.find([source]))
         job = jobs.write_job(folder, "filter", f"{work.__name__}:filter_task", settings, items)
-        candidates.write_parts(out, jobs.run(job, engine(workers)).parts)
+        write_parts(out, jobs.run(job, engine(workers)).parts)
 
 
 def ranked(source: Path, out: Path, method: dict, number: int, workers: int = 1) -> None:
@@ -114,8 +134,8 @@ def ranked(source: Path, out: Path, method: dict, number: int, workers: int = 1)
     with scratch() as folder:
         done = corpus.scan(folder, shards.find([source]), [method], engine(workers), FIELDS)
         front = ranking.front(ranking.by_score(done.parts, "log_odds", one_each=True), number)
-        taken = candidates.take(folder, "taken", done, front, engine(workers), FIELDS)
-        candidates.write_parts(out, taken.parts)
+        taken = texts_of(folder, done, front, workers)
+        write_parts(out, taken.parts)
 
 
 def dsir_ours(source: Path, target: Path, out: Path, number: int, weights: Path | None) -> None:
@@ -129,9 +149,8 @@ def dsir_ours(source: Path, target: Path, out: Path, number: int, weights: Path 
         method = dsir.publish(dsir.log_ratio(wanted, raw), folder, 0)
         done = corpus.scan(folder, pool, [method], engine(), FIELDS)
         stream = ranking.by_dsir(done.parts, dsir.by_length(False), 0, 100, one_each=True)
-        taken = candidates.take(folder, "taken", done, ranking.front(stream, number), engine(),
-                                FIELDS)  # fmt: skip
-        candidates.write_parts(out, taken.parts)
+        taken = texts_of(folder, done, ranking.front(stream, number))
+        write_parts(out, taken.parts)
         if weights:
             values = [pq.read_table(part)["dsir"].to_numpy() for part in done.parts]
             np.save(weights, np.concatenate(values))
@@ -152,13 +171,14 @@ def whole_notebook_pass(source: str, method: str, number: int) -> None:
         ratio = dsir.log_ratio(raw + 1, raw)
         methods = [json.loads(method), dsir.publish(ratio, parts, 0)]
         done = corpus.scan(folder, pool, methods, engine(), FIELDS)
-        from trait_lib.selection import table
+        from trait_lib.selection import scores
 
         front = ranking.front(ranking.by_score(done.parts, "log_odds", one_each=True), number)
-        taken = candidates.take(parts, "taken", done, front, engine(), FIELDS)
-        candidates.write_parts(folder / "out.jsonl.zst", taken.parts)
-        table.write(folder / "scores.parquet", done.parts, {"kept": table.true_for(front.document)})
-        table.repeated_ids(done.parts)
+        taken = texts_of(parts, done, front)
+        write_parts(folder / "out.jsonl.zst", taken.parts)
+        kept = {"kept": scores.true_for(front.document)}
+        scores.write(folder / "scores.parquet", done.parts, kept)
+        columns.repeated_ids(done.parts)
     # not getrusage: that begins with the memory of the process that started this one
     status = Path("/proc/self/status").read_text()
     print(1024 * int(status.split("VmHWM:")[1].split()[0]))

@@ -1,16 +1,18 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from trait_lib import records
 from trait_lib.selection import charts, report
+from trait_lib.selection.cut.budget import Selection
 from trait_lib.selection.cut.candidates import Candidates
+from trait_lib.selection.scan import jobs
 
 
 def labels(group, good=None):
     names = {"i": report.IN_DOMAIN, "o": report.OTHER, "b": report.BORDERLINE}
     return report.Labels(
         group=np.array([names[letter] for letter in group]),
-        genre=np.array([""] * len(group)),
         good=None if good is None else np.array(good),
     )
 
@@ -40,20 +42,67 @@ def test_auc_leaves_out_borderline_and_unscored_documents():
     assert report.auc(np.array([3.0, np.nan, 99.0, 2.0, 0.0]), group) == 1.0
 
 
-def test_the_curve_gives_precision_at_each_budget():
-    rows = report.precision_curve(
-        np.array([2, 0, 1, 3]), np.array([10, 20, 30, 40]), labels("ioio"), points=4
+def selection(order, kept, tokens=None, quality=None, parts=()):
+    """Documents in this order, of which these are kept; nothing speaks against any."""
+    number = len(order)
+    candidates = Candidates(
+        document=np.arange(number),
+        chunk=np.zeros(number, dtype=int),
+        tokens=np.array(tokens or [1] * number),
+        quality=np.array(quality or [np.nan] * number),
+        reason=np.full(number, "", dtype=object),
+        digests=np.zeros(number, dtype=np.uint64),
+        minhashes=None,
+        parts=parts,
     )
+    mask = np.isin(np.arange(number), kept)
+    reason = np.where(mask, "selected", "below the cut").astype(object)
+    order = np.array(order)
+    return Selection(candidates, order, -np.arange(number, dtype=float), order, mask, reason)
+
+
+def test_the_curve_gives_precision_at_each_budget():
+    one = selection([2, 0, 1, 3], [2], tokens=[20, 30, 10, 40])
+    rows = report.precision_curve(one, labels("ioio"), points=4)
     assert rows[-1] == {"tokens": 100, "precision": 0.5}
     assert [row["tokens"] for row in rows] == sorted(row["tokens"] for row in rows)
-    full = report.precision_curve(np.array([2, 0]), np.array([10, 20]), labels("ioio"), points=9)
-    assert full == [{"tokens": 10, "precision": 1.0}, {"tokens": 30, "precision": 1.0}]
+    assert report.precision_curve(one, labels("ioio"), points=9)[0] == {
+        "tokens": 10,
+        "precision": 1.0,
+    }
 
 
-def test_the_rows_on_both_sides_of_the_cut():
-    usable, kept = np.array([5, 3, 1, 0, 2]), np.zeros(6, dtype=bool)
-    kept[[5, 3, 1]] = True
-    assert report.around_cut(usable, kept, 2) == [(3, True), (1, True), (0, False), (2, False)]
+def test_the_rows_on_both_sides_of_the_cut(tmp_path):
+    made = jobs.Part(tmp_path / "texts.parquet")
+    made.write(pa.table({"text": list("abcde")}))
+    made.close()
+    one = selection([4, 3, 1, 0, 2], [4, 3, 1], parts=[made.path])
+    rows = report.around_cut(one, 2)
+    assert [(row["document"], row["text"], row["taken"], row["score"]) for row in rows] == [
+        (3, "d", True, -1.0),
+        (1, "b", True, -2.0),
+        (0, "a", False, -3.0),
+        (2, "c", False, -4.0),
+    ]
+
+
+def test_documents_that_are_no_candidates_rank_too_low():
+    one = selection([0, 1, 2], [1])
+    assert report.count_reasons(one, 10) == {"below the cut": 9, "selected": 1}
+
+
+def test_the_filter_against_known_quality():
+    one = selection([3, 0, 1, 2], [0], quality=[4.0, 3.0, 2.6, 1.0])
+    known = labels("iiii", [True, True, False, False])
+    assert report.filter_truth(one, known, 2.5) == {
+        "auc": 1.0,
+        "precision": pytest.approx(2 / 3),
+        "recall": 1.0,
+    }
+    alike = report.filter_truth(one, labels("iiii", [True] * 4), 2.5)
+    assert np.isnan(alike["auc"])
+    assert report.filter_truth(one, labels("iiii"), 2.5) == {}
+    assert report.filter_truth(one, known, None) == report.filter_truth(one, None, 2.5) == {}
 
 
 def test_calibration_by_hand():
@@ -87,19 +136,9 @@ def test_known_quality_is_read_and_no_labels_at_all_are_none(tmp_path):
     assert report.load_labels(path, ["a", "b"], "math").good.tolist() == [True, False]
 
 
-def test_the_table_shows_a_dash_where_a_number_is_missing(capsys):
-    found = Candidates(
-        document=np.arange(2),
-        chunk=np.zeros(2, dtype=int),
-        tokens=np.array([5, 1200]),
-        quality=np.array([np.nan, np.nan]),
-        reason=np.array(["", ""], dtype=object),
-        digests=np.zeros(2, dtype=np.uint64),
-        minhashes=None,
-    )
-    kept = np.array([False, True])
-    with_labels = report.describe("a", kept, found, labels("oi"))
-    assert with_labels == {
+def test_a_row_of_the_comparison_has_precision_where_there_are_labels():
+    one = selection([0, 1], [1], tokens=[5, 1200])
+    assert report.describe("a", one, labels("oi")) == {
         "selection": "a",
         "documents": 1,
         "tokens": 1200,
@@ -107,10 +146,13 @@ def test_the_table_shows_a_dash_where_a_number_is_missing(capsys):
         "borderline": 0.0,
         "recall": 1.0,
     }
-    report.print_table([with_labels, report.describe("b", kept, found, None)])
-    lines = capsys.readouterr().out.splitlines()
-    assert "1,200" in lines[1]
-    assert lines[2].split() == ["b", "1", "1,200", "-", "-", "-"]
+    graded = selection([0, 1], [1], tokens=[5, 1200], quality=[1.0, 4.0])
+    assert report.describe("b", graded, None) == {
+        "selection": "b",
+        "documents": 1,
+        "tokens": 1200,
+        "quality": 4.0,
+    }
 
 
 def test_figures_return_what_they_plot():

@@ -50,6 +50,13 @@ def test_trait_is_documents_then_passages_both_with_replay():
     assert weights == pytest.approx({"passages": 0.8, "replay": 0.2})
 
 
+def test_trait_mined_is_trait_on_other_documents():
+    own, other = tokens_of("trait"), tokens_of("trait_mined")
+    assert other.pop("mined") == own.pop("selected")
+    assert own == other
+    assert arms.FILES["mined"] == ("01_data_selection", "mined.jsonl.zst")
+
+
 def test_the_mixed_stage_has_the_tokens_of_both():
     assert len(arms.stages("one_mixed_stage", SETTINGS, FILES)) == 1
     assert tokens_of("one_mixed_stage") == pytest.approx(tokens_of("trait"), abs=0.01)
@@ -79,7 +86,7 @@ def test_fine_tuning_reads_the_training_problems_and_starts_where_another_arm_en
 
 
 def test_an_unknown_arm_and_a_missing_file_are_named():
-    with pytest.raises(ValueError, match="trait, stage1_only"):
+    with pytest.raises(ValueError, match="trait, trait_mined, stage1_only"):
         arms.find("best")
     with pytest.raises(ValueError, match=r"needs the files of \['passages'\]"):
         files = {name: file for name, file in FILES.items() if name != "passages"}

@@ -7,16 +7,17 @@ precision, recall and AUC, with documents on the border of the domain as a group
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import precision_score, recall_score, roc_auc_score
 
 from trait_lib import records
-from trait_lib.selection.cut.candidates import Candidates
+from trait_lib.selection.cut import columns, hygiene
+from trait_lib.selection.cut.budget import Selection
 
 IN_DOMAIN, OTHER, BORDERLINE = "in domain", "other", "borderline"
 
@@ -26,7 +27,6 @@ class Labels:
     """What is known of the pool's documents, in their order."""
 
     group: np.ndarray  # str (n,): "in domain", "other" or "borderline"
-    genre: np.ndarray  # str (n,)
     good: np.ndarray | None  # bool (n,), quality is "good"; None where quality is not known
 
 
@@ -44,12 +44,11 @@ def load_labels(path: str | Path, ids: Sequence[str], domain: str) -> Labels | N
     if missing := [i for i in ids if i not in rows]:
         raise records.BadRow(f"{path}: no label for {len(missing)} documents, first {missing[0]!r}")
     names = {domain: IN_DOMAIN, f"borderline_{domain}": BORDERLINE}
-    found = [rows[i] for i in ids]
-    known = any(row.get("quality") for row in found)
+    mine = [rows[i] for i in ids]
+    known = any(row.get("quality") for row in mine)
     return Labels(
-        group=np.array([names.get(row["label"], OTHER) for row in found]),
-        genre=np.array([str(row.get("genre") or "") for row in found]),
-        good=np.array([row.get("quality") == "good" for row in found]) if known else None,
+        group=np.array([names.get(row["label"], OTHER) for row in mine]),
+        good=np.array([row.get("quality") == "good" for row in mine]) if known else None,
     )
 
 
@@ -57,6 +56,16 @@ def auc(scores: np.ndarray, group: np.ndarray) -> float:
     """AUC of in-domain against other documents; borderline and unscored ones are left out."""
     known = (group != BORDERLINE) & np.isfinite(scores)
     return float(roc_auc_score(group[known] == IN_DOMAIN, scores[known]))
+
+
+def aucs(
+    parts: Sequence[Path], column_of: Mapping[str, str], labels: Labels | None
+) -> dict[str, float]:
+    """The AUC of each ranking over the whole corpus, from its column; none without labels."""
+    if labels is None:
+        return {}
+    whole = {name: columns.whole(parts, column) for name, column in column_of.items()}
+    return {name: auc(scores, labels.group) for name, scores in whole.items()}
 
 
 def against_labels(documents: np.ndarray, labels: Labels) -> dict[str, float]:
@@ -84,59 +93,52 @@ def against_labels(documents: np.ndarray, labels: Labels) -> dict[str, float]:
     return result
 
 
-def describe(
-    name: str,
-    kept: np.ndarray,
-    found: Candidates,
-    labels: Labels | None,
-) -> dict[str, Any]:
-    """One row of the comparison: documents, tokens, mean quality and, with labels, precision.
+def filter_truth(
+    selection: Selection, labels: Labels | None, bar: float | None
+) -> dict[str, float]:
+    """The quality filter against known quality, over the ranked candidates of a selection.
 
     Args:
-        name: of the selection.
-        kept: bool, shape (n,), over the candidates (documents or chunks).
-        found: what the second pass learned about them.
+        selection: with the predicted quality of its candidates.
         labels: of the pool, or None.
+        bar: the lowest quality that is kept, None where nothing was filtered.
+
+    Returns:
+        `auc`, `precision` (the share of good documents among those that pass the bar) and
+        `recall`; nothing where quality is not known.
     """
-    scored = found.quality[kept]
-    row = {"selection": name, "documents": int(kept.sum()), "tokens": int(found.tokens[kept].sum())}
+    if labels is None or labels.good is None or bar is None:
+        return {}
+    predicted = selection.candidates.quality[selection.order]
+    good = labels.good[selection.candidates.document[selection.order]]
+    both = 0 < good.sum() < len(good)
+    return {
+        "auc": float(roc_auc_score(good, predicted)) if both else float("nan"),
+        "precision": float(precision_score(good, predicted >= bar, zero_division=0)),
+        "recall": float(recall_score(good, predicted >= bar, zero_division=0)),
+    }
+
+
+def describe(name: str, selection: Selection, labels: Labels | None) -> dict[str, Any]:
+    """One row of the comparison: documents, tokens, mean quality and, with labels, precision."""
+    scored = selection.candidates.quality[selection.kept]
+    row = {"selection": name, "documents": int(selection.kept.sum()), "tokens": selection.tokens}
     if len(scored) and np.isfinite(scored).all():
         row["quality"] = float(scored.mean())
-    return row | (against_labels(found.document[kept], labels) if labels else {})
-
-
-def print_table(rows: Sequence[dict[str, Any]]) -> None:
-    """Print rows as columns under their names; a missing number is a dash."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    print(" ".join(f"{name:>10}" if i else f"{name:20}" for i, name in enumerate(columns)))
-    for row in rows:
-        print(" ".join(_cell(row.get(name)) for name in columns))
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, str):
-        return f"{value:20}"
-    if value is None:
-        return f"{'-':>10}"
-    return f"{value:10,}" if isinstance(value, int) else f"{value:10.3f}"
+    return row | (against_labels(selection.documents, labels) if labels else {})
 
 
 def precision_curve(
-    documents: np.ndarray, tokens: np.ndarray, labels: Labels, points: int = 40
+    selection: Selection, labels: Labels, points: int = 40
 ) -> list[dict[str, float]]:
     """Precision if the selection were cut at smaller and larger budgets.
 
-    Args:
-        documents: row numbers in the pool, best first, duplicates and refused ones left out.
-        tokens: of each, same shape.
-        labels: of the whole pool.
-        points: how many budgets.
-
     Returns:
-        Rows of `tokens` (the budget) and `precision`.
+        Rows of `tokens` (the budget) and `precision`, `points` of them or fewer.
     """
+    documents = selection.candidates.document[selection.usable]
     inside = np.cumsum(labels.group[documents] == IN_DOMAIN)
-    size = np.cumsum(tokens)
+    size = np.cumsum(selection.candidates.tokens[selection.usable])
     ends = np.unique(np.linspace(0, len(documents) - 1, points + 1).astype(int)[1:])
     return [{"tokens": int(size[i]), "precision": float(inside[i] / (i + 1))} for i in ends]
 
@@ -173,13 +175,32 @@ def calibration_error(rows: Sequence[dict[str, float]]) -> float:
     return float(np.average(gaps, weights=weights))
 
 
-def around_cut(usable: np.ndarray, kept: np.ndarray, number: int) -> list[tuple[int, bool]]:
-    """The last `number` rows that were taken and the first that were not: (row, taken)."""
-    taken = kept[usable]
-    last, first = usable[taken][-number:], usable[~taken][:number]
-    return [(int(i), True) for i in last] + [(int(i), False) for i in first]
+def around_cut(selection: Selection, number: int) -> list[dict[str, Any]]:
+    """The last `number` rows that were taken and the first that were not.
+
+    Returns:
+        Rows of `taken`, `score`, `document` (its number in the corpus) and `text`.
+    """
+    taken = selection.kept[selection.usable]
+    edge = [*selection.usable[taken][-number:], *selection.usable[~taken][:number]]
+    texts = selection.candidates.texts(np.array(edge, dtype=int))
+    score = dict(zip(selection.order.tolist(), selection.score.tolist(), strict=True))
+    return [
+        {
+            "taken": bool(selection.kept[i]),
+            "score": score[i],
+            "document": int(selection.candidates.document[i]),
+            "text": texts[i],
+        }
+        for i in map(int, edge)
+    ]
 
 
-def count_reasons(reason: np.ndarray) -> dict[str, int]:
-    """How many documents have each reason, most frequent first."""
-    return dict(Counter(reason.tolist()).most_common())
+def count_reasons(selection: Selection, documents: int) -> dict[str, int]:
+    """How many of so many documents have each reason, most frequent first.
+
+    Documents that are no candidates rank too low.
+    """
+    counts = Counter(selection.reason.tolist())
+    counts[hygiene.BELOW] += documents - len(selection.reason)
+    return dict(counts.most_common())

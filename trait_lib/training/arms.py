@@ -3,8 +3,9 @@ tokens, so that what differs is the text.
 
 Paper: the two-stage method, the comparison with continual pre-training on random and on
 DSIR-selected text, with passages that lack the enlightenment paragraph, and with one mixed stage;
-and, as a second setting, fine-tuning on the downstream tasks. Ours: the arms that leave out a
-stage or the replay, and the equal token budget (of all arms but those that fine-tune).
+and, as a second setting, fine-tuning on the downstream tasks. Ours: the arm that selects by mining
+in rounds, the arms that leave out a stage or the replay, and the equal token budget (of all arms
+but those that fine-tune).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ Stage = dict[str, Any]
 # The files of an arm by the name of their source: (notebook that wrote it, file name).
 FILES: dict[str, tuple[str, str]] = {
     "selected": ("01_data_selection", "selected.jsonl.zst"),
+    "mined": ("01_data_selection", "mined.jsonl.zst"),  # where notebook 01's `compare` names it
     "random": ("01_data_selection", "random.jsonl.zst"),
     "dsir": ("01_data_selection", "dsir.jsonl.zst"),
     "seed": ("00_start_here", "seed.jsonl.zst"),
@@ -51,6 +53,9 @@ class Arm:
 
 ARMS: dict[str, Arm] = {
     "trait": Arm("the method: stage 1 on selected and seed text, stage 2 on passages"),
+    "trait_mined": Arm(
+        "the method on documents ranked by mining in rounds, which is ours", documents="mined"
+    ),
     "stage1_only": Arm("no passages: all tokens on selected and seed text", passages=""),
     "stage2_only": Arm("no documents: all tokens on passages", documents="", seed=False),
     "random": Arm(

@@ -10,7 +10,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from trait_lib import records
 from trait_lib.contamination import words
 from trait_lib.selection.cut import budget, hygiene, tokens
+from trait_lib.selection.cut.budget import Budget
 from trait_lib.selection.cut.candidates import Candidates
+from trait_lib.selection.cut.ranking import Ranked
 
 LESSON = (
     "A square has four equal sides. Its area is the side times the side. A field of nine metres "
@@ -34,6 +36,12 @@ def examined(texts, tokens=None, quality=None):
         digests=np.array([hygiene.digest(w) for w in split], dtype=np.uint64),
         minhashes=hygiene.signatures(split, 3),
     )
+
+
+def ranked(*rows):
+    """These documents in this order, with falling scores."""
+    number = np.array(rows)
+    return Ranked(number, np.zeros_like(number), -np.arange(len(rows), dtype=float), number)
 
 
 # --- hygiene ----------------------------------------------------------------------------------
@@ -174,12 +182,6 @@ def test_the_cut_takes_a_front_of_the_usable_ranking_that_just_fills_the_budget(
         assert tokens[taken[:-1]].sum() < size
 
 
-def test_every_row_gets_exactly_one_reason():
-    kept = np.array([True, False, False])
-    reason = np.array(["", "", "quality"], dtype=object)
-    assert budget.final_reasons(kept, reason).tolist() == ["selected", "below the cut", "quality"]
-
-
 def test_quality_is_compared_with_the_bar_and_a_missing_score_passes():
     reason = np.array(["", "", "too short", ""], dtype=object)
     marked = budget.apply_threshold(reason, np.array([2.5, 2.4, 0.0, np.nan]), 2.5)
@@ -189,27 +191,36 @@ def test_quality_is_compared_with_the_bar_and_a_missing_score_passes():
 def test_the_filter_makes_room_further_down_and_comes_before_duplicates():
     # best ranked: a poor text; its good copy must not be lost as a duplicate of it
     found = examined([LESSON, LESSON, OTHER, MOVED], quality=[1.0, 4.0, 4.0, 4.0])
-    got = budget.select(np.arange(4), found, 20, 0.5, quality_bar=2.5)
+    got = budget.select(ranked(0, 1, 2, 3), found, Budget(20), 0.5, quality_bar=2.5)
     assert got.reason.tolist() == ["quality", "selected", "selected", "near duplicate"]
     assert got.usable.tolist() == [1, 2]
-    without = budget.select(np.arange(4), found, 20, 0.5)
+    without = budget.select(ranked(0, 1, 2, 3), found, Budget(20), 0.5)
     assert without.reason.tolist() == ["selected", "duplicate", "selected", "near duplicate"]
 
 
 def test_a_number_of_documents_is_met_exactly():
     found = examined([LESSON, OTHER, MOVED + " more", "one two three"], tokens=[1, 50, 1, 1])
-    got = budget.select(np.array([3, 1, 0, 2]), found, 1, 0.0, documents=3)
+    got = budget.select(ranked(3, 1, 0, 2), found, Budget(1, documents=3), 0.0)
     assert np.flatnonzero(got.kept).tolist() == [0, 1, 3]
-    assert budget.shortfall(got.kept, found.tokens, 1, documents=3) == ""
-    assert "3 of 4 documents" in budget.shortfall(got.kept, found.tokens, 1, documents=4)
+    assert (got.documents.tolist(), got.tokens, got.last_score) == ([0, 1, 3], 52, -2.0)
+    assert got.reason.tolist() == ["selected", "selected", "below the cut", "selected"]
+    assert Budget(1, documents=3).shortfall(got.kept, found.tokens) == ""
+    assert "3 of 4 documents" in Budget(1, documents=4).shortfall(got.kept, found.tokens)
 
 
 def test_a_selection_that_is_too_small_says_what_to_change():
     kept, tokens = np.array([True, False]), np.array([7, 9])
-    assert budget.shortfall(kept, tokens, 7) == ""
-    message = budget.shortfall(kept, tokens, 8)
+    assert Budget(7).shortfall(kept, tokens) == ""
+    message = Budget(8).shortfall(kept, tokens)
     assert message.startswith("only 7 of 8 tokens")
     assert "oversample" in message
+
+
+def test_a_budget_is_estimated_in_the_bytes_of_the_domain_or_in_documents():
+    assert Budget(100, bytes_per_token=2.5).estimate(3) == 750
+    assert Budget(100, bytes_per_token=2.5).share(10, 1000) == 0.25
+    assert Budget(100, 4, 2.5).estimate(3) == 12
+    assert Budget(100, 4, 2.5).share(10, 1000) == 0.4
 
 
 @pytest.mark.parametrize("number", [0, 1])

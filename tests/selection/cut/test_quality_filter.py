@@ -179,10 +179,22 @@ def test_agreement_by_hand():
     assert found["share_kept"] == 0.5
 
 
-def test_against_known_quality():
-    found = quality.against_truth(np.array([4.0, 3.0, 2.6, 1.0]), np.array([1, 1, 0, 0]) > 0, 3)
-    assert found == {"auc": 1.0, "precision": pytest.approx(2 / 3), "recall": 1.0}
-    assert np.isnan(quality.against_truth(np.array([4.0]), np.array([True]), 3)["auc"])
+def test_the_filter_of_the_parameters_learns_from_one_part_and_is_measured_on_the_other(
+    sums, tales, tmp_path
+):
+    texts = [*sums, *tales]
+    grades = np.array([5.0] * 60 + [0.0] * 60)
+    asked = {"quality_filter": "teacher", "quality_threshold": 3, "seed": 0}
+    asked["quality_heldout"] = 0.25
+    made = quality.make_filter(asked, tmp_path, texts, grades)
+    assert made.bar == 2.5
+    assert 15 < len(made.grades) == made.agreement["documents"] < 45
+    assert made.agreement["f1"] == 1.0
+    assert made.share_kept(sums[:10] + tales[:10]) == 0.5
+    again = quality.from_file(**made.maker["settings"])
+    np.testing.assert_array_equal(again(texts), made.scorer(texts))
+    nothing = quality.make_filter(asked | {"quality_filter": "none"}, tmp_path, [], np.zeros(0))
+    assert (nothing.bar, nothing.maker, nothing.share_kept(sums)) == (None, None, None)
 
 
 # --- a ready scorer ---------------------------------------------------------------------------

@@ -1,4 +1,3 @@
-import json
 from itertools import pairwise
 
 import numpy as np
@@ -7,9 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from trait_lib.selection import table
-from trait_lib.selection.cut import ranking
-from trait_lib.selection.cut.ranking import Rows
+from trait_lib.selection.cut import columns, ranking
+from trait_lib.selection.cut.ranking import Ranked
 from trait_lib.selection.scan import jobs
 
 FLOATS = st.one_of(
@@ -20,7 +18,7 @@ FLOATS = st.one_of(
 
 def rows(scores, sizes, first=0):
     number = np.arange(first, first + len(scores))
-    return Rows(number, np.zeros_like(number), np.array(scores, float), np.array(sizes, int))
+    return Ranked(number, np.zeros_like(number), np.array(scores, float), np.array(sizes, int))
 
 
 def expected(scores, sizes, wanted):
@@ -71,17 +69,17 @@ def test_integers_sort_as_the_floats_do(a, b):
 # --- streams over parts -----------------------------------------------------------------------
 
 
-def part(path, columns):
+def part(path, table):
     made = jobs.Part(path)
-    if columns:
-        made.write(pa.table(columns))
+    if table:
+        made.write(pa.table(table))
     made.close()
     return path
 
 
 @pytest.fixture
 def parts(tmp_path):
-    columns = {
+    table = {
         "id": ["a", "b", "c"],
         "source": ["s", "s", "s"],
         "bytes": [10, 20, 30],
@@ -90,13 +88,13 @@ def parts(tmp_path):
         "dsir_chunks": pa.array([[3.0, 1.0], [], [5.0]], pa.large_list(pa.float64())),
         "dsir_words": pa.array([[4, 4], [], [2]], pa.large_list(pa.int32())),
     }
-    second = {name: values[:1] for name, values in columns.items()} | {"id": ["d"]}
-    first, empty = part(tmp_path / "1.parquet", columns), part(tmp_path / "2.parquet", None)
+    second = {name: values[:1] for name, values in table.items()} | {"id": ["d"]}
+    first, empty = part(tmp_path / "1.parquet", table), part(tmp_path / "2.parquet", None)
     return [first, empty, part(tmp_path / "3.parquet", second)]
 
 
 def test_documents_are_numbered_over_all_parts(parts):
-    assert ranking.starts(parts).tolist() == [0, 3, 3, 4]
+    assert columns.starts(parts).tolist() == [0, 3, 3, 4]
     found = ranking.front(ranking.by_score(parts, "log_odds"), 25)
     assert (found.document.tolist(), found.size.tolist()) == ([1, 0], [20, 10])
     found = ranking.front(ranking.by_score(parts, "log_odds", one_each=True), 3)
@@ -122,34 +120,9 @@ def test_each_document_draws_its_own_random_number_the_same_in_every_pass(parts)
     assert (one != other).all()
 
 
-# --- the table --------------------------------------------------------------------------------
-
-
-def test_one_row_per_document_with_what_is_known_of_it(parts, tmp_path):
-    import pyarrow.parquet as pq
-
-    reasons = np.array(["selected", "quality"], dtype=object)
-    more = {
-        "twice": lambda known: 2 * known["log_odds"],
-        "tokens": table.Sparse(np.array([1, 3]), np.array([7.0, np.nan]), None),
-        "reason": table.Sparse(np.array([1, 3]), reasons, "below the cut"),
-        "kept": table.true_for(np.array([3, 1, 1])),
-    }
-    assert table.write(tmp_path / "scores.parquet", parts, more) == 4
-    found = pq.read_table(tmp_path / "scores.parquet")
-    assert found["id"].to_pylist() == ["a", "b", "c", "d"]
-    assert found["dsir"].to_pylist() == [3.0, None, 5.0, 3.0]
-    assert found["twice"].to_pylist() == [1.0, 4.0, -2.0, 1.0]
-    assert found["tokens"].to_pylist() == [None, 7.0, None, None]
-    assert found["kept"].to_pylist() == [False, True, False, True]
-    below = "below the cut"
-    assert found["reason"].to_pylist() == [below, "selected", below, "quality"]
-    assert not {"dsir_chunks", "dsir_words"} & set(found.column_names)
-
-
 def test_a_column_of_all_documents(parts):
-    assert table.column(parts, "id").tolist() == ["a", "b", "c", "d"]
-    np.testing.assert_array_equal(table.column(parts, "dsir"), [3.0, np.nan, 5.0, 3.0])
+    assert columns.whole(parts, "id").tolist() == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(columns.whole(parts, "dsir"), [3.0, np.nan, 5.0, 3.0])
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
@@ -159,24 +132,4 @@ def test_repeated_ids_are_counted_in_any_number_of_passes(tmp_path, at_once):
         part(tmp_path / f"{i}.parquet", {"id": pa.array(ids)})
         for i, ids in enumerate([names, names[:3], ["new", "new"]])
     ]
-    assert table.repeated_ids(files, at_once) == 4
-
-
-def test_the_histogram_counts_every_document_once_per_group(parts):
-    found = table.histogram(parts, "dsir", np.array(["i", "i", "o", "o"]), bins=2)
-    assert found == [
-        {"left": 3.0, "right": 4.0, "group": "i", "documents": 1},
-        {"left": 4.0, "right": 5.0, "group": "i", "documents": 0},
-        {"left": 3.0, "right": 4.0, "group": "o", "documents": 1},
-        {"left": 4.0, "right": 5.0, "group": "o", "documents": 1},
-    ]
-    assert sum(row["documents"] for row in table.histogram(parts, "log_odds")) == 4
-
-
-def test_parts_of_other_settings_are_forgotten(tmp_path):
-    job = jobs.write_job(tmp_path, "job", "none:none", {}, [{"key": 1}])
-    stale = part(tmp_path / ".job-old.parquet", {"x": [1]})
-    part(job.part(0), {"x": [1]})
-    (tmp_path / ".questions-1.json").write_text(json.dumps({"q": "text"}))
-    assert table.forget_others(tmp_path) == 1
-    assert not stale.exists() and job.part(0).exists()
+    assert columns.repeated_ids(files, at_once) == 4

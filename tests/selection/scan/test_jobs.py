@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from trait_lib import ROOT, contamination, records
-from trait_lib.selection import table
+from trait_lib.selection import scores
 from trait_lib.selection.cut import budget, candidates, ranking
 from trait_lib.selection.models import classifier, dsir, linear
 from trait_lib.selection.scan import corpus, estimate, jobs, passes, shards
@@ -63,14 +63,15 @@ def select(folder, pool, model, engine, chunk_words=0):
     rules = {"tokenizer": "", "questions": questions, "min_words": 5, "shingle_words": 2}
     found = candidates.examine(parts, "candidates", done, [front], rules, engine, 0, FIELDS)
     seen = candidates.examine(parts, "dsir", done, [chunks], rules, engine, chunk_words, FIELDS)
-    candidates.add_quality(parts, "quality", found, {"make": f"{__name__}:grader"} | {
-        "settings": {}}, replace(engine, name="local", workers=1))  # fmt: skip
-    chosen = budget.select(found.find(front), found, 300, 0.8)
-    drawn = budget.select(seen.find(chunks), seen, 100, 0.8)
+    scorer = {"make": f"{__name__}:grader", "settings": {}}
+    here = replace(engine, name="local", workers=1)
+    assert candidates.add_quality(parts, {"a": found, "same": found}, scorer, here) == 1.0
+    chosen = budget.select(front, found, budget.Budget(300), 0.8)
+    drawn = budget.select(chunks, seen, budget.Budget(100), 0.8)
     candidates.write_kept(folder / "selected.jsonl.zst", found, chosen.kept)
     candidates.write_kept(folder / "dsir.jsonl", seen, drawn.kept)
-    more = {"kept": table.true_for(found.document[chosen.kept])}
-    table.write(folder / "scores.parquet", done.parts, more)
+    more = {"kept": scores.true_for(chosen.documents)}
+    scores.write(folder / "scores.parquet", done.parts, more)
     return {f.name: f.read_bytes() for f in sorted(folder.glob("*")) if f.is_file()}
 
 
@@ -322,15 +323,6 @@ def test_negatives_are_drawn_from_all_of_a_corpus(pool):
 
 
 # --- a user's files ---------------------------------------------------------------------------
-
-
-def test_lists_come_as_text_or_as_lists():
-    given = {"a": "[x.jsonl, 'y z.gz']", "b": ["z"], "c": "one.jsonl", "d": "", "e": []}
-    assert corpus.as_lists(given, list("abcdef")) == {
-        "a": ["x.jsonl", "y z.gz"],
-        "c": ["one.jsonl"],
-        "d": [],
-    }
 
 
 def test_questions_of_several_forms_and_a_row_without_one(tmp_path):

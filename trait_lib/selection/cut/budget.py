@@ -13,6 +13,44 @@ import numpy as np
 
 from trait_lib.selection.cut import hygiene
 from trait_lib.selection.cut.candidates import Candidates
+from trait_lib.selection.cut.ranking import Ranked
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is to be selected: so many tokens or, where `documents` is not 0, documents."""
+
+    tokens: int
+    documents: int = 0
+    bytes_per_token: float = 4.0  # of the domain's text, to estimate tokens that are not counted
+
+    @property
+    def wanted(self) -> int:
+        """The size in its own unit."""
+        return self.documents or self.tokens
+
+    def estimate(self, times: float = 1.0) -> float:
+        """So many times the size, in what the first pass knows: bytes of UTF-8, or documents."""
+        return times * self.wanted * (1 if self.documents else self.bytes_per_token)
+
+    def sizes(self, tokens: np.ndarray) -> np.ndarray:
+        """What rows of so many tokens take of the budget, each, int64 (n,)."""
+        return np.ones_like(tokens) if self.documents else tokens
+
+    def share(self, documents: float, text_bytes: float) -> float:
+        """The part that the budget is of a corpus of so many documents and bytes."""
+        return self.estimate() / (documents if self.documents else text_bytes)
+
+    def shortfall(self, kept: np.ndarray, tokens: np.ndarray) -> str:
+        """A sentence for the reader when a selection is smaller than its budget, else ""."""
+        unit = "documents" if self.documents else "tokens"
+        total = int(self.sizes(tokens)[kept].sum())
+        if total >= self.wanted:
+            return ""
+        return (
+            f"only {total} of {self.wanted} {unit}: the candidates ran out. Raise oversample, "
+            f"lower quality_threshold or selection_{unit}, or give a larger pool."
+        )
 
 
 def apply_threshold(reason: np.ndarray, quality: np.ndarray, threshold: float) -> np.ndarray:
@@ -22,22 +60,22 @@ def apply_threshold(reason: np.ndarray, quality: np.ndarray, threshold: float) -
     return reason
 
 
-def cut(order: np.ndarray, size: np.ndarray, reason: np.ndarray, budget: int) -> np.ndarray:
-    """Take rows from the front of `order` until they hold `budget`.
+def cut(order: np.ndarray, size: np.ndarray, reason: np.ndarray, wanted: int) -> np.ndarray:
+    """Take rows from the front of `order` until they hold `wanted`.
 
     Args:
         order: the candidates' row numbers, best first.
         size: of each row, shape (n,): its tokens, or ones to count documents.
         reason: rows with a reason are passed over, shape (n,).
-        budget: in the unit of `size`; the last row taken may go beyond it.
+        wanted: in the unit of `size`; the last row taken may go beyond it.
 
     Returns:
-        bool, shape (n,). Less than the budget when the candidates run out.
+        bool, shape (n,). Less than wanted when the candidates run out.
     """
     usable = order[reason[order] == ""]
     before = np.cumsum(size[usable]) - size[usable]
     kept = np.zeros(len(size), dtype=bool)
-    kept[usable[before < budget]] = True
+    kept[usable[before < wanted]] = True
     return kept
 
 
@@ -45,52 +83,53 @@ def cut(order: np.ndarray, size: np.ndarray, reason: np.ndarray, budget: int) ->
 class Selection:
     """The outcome of one ranking."""
 
-    order: np.ndarray  # int64 (candidates,), row numbers, best first
+    candidates: Candidates  # n of them
+    order: np.ndarray  # int64 (ranked,), row numbers of candidates, best first
+    score: np.ndarray  # float64 (ranked,), of each
     usable: np.ndarray  # int64, the part of `order` that nothing speaks against
     kept: np.ndarray  # bool (n,)
     reason: np.ndarray  # object (n,), one of `hygiene.REASONS`
 
+    @property
+    def documents(self) -> np.ndarray:
+        """The number in the corpus of each kept document, or of each kept chunk's document."""
+        return self.candidates.document[self.kept]
+
+    @property
+    def tokens(self) -> int:
+        """Of all that is kept."""
+        return int(self.candidates.tokens[self.kept].sum())
+
+    @property
+    def last_score(self) -> float:
+        """The score at the cut; NaN where nothing is kept."""
+        scores = self.score[self.kept[self.order]]
+        return float(scores[-1]) if len(scores) else float("nan")
+
 
 def select(
-    order: np.ndarray,
-    found: Candidates,
-    budget: int,
-    near_threshold: float,
+    front: Ranked,
+    candidates: Candidates,
+    budget: Budget,
+    near_duplicates: float,
     quality_bar: float | None = None,
-    documents: int = 0,
 ) -> Selection:
     """Filter by quality, drop the worse-ranked of duplicates, and cut at the budget.
 
     Args:
-        order: the candidates' row numbers, best first.
-        found: what the second pass learned about them.
-        budget: tokens.
-        near_threshold: similarity of near duplicates, 0 for exact ones only.
+        front: of a ranking, best first.
+        candidates: what the second pass learned about its rows, and perhaps about others.
+        budget: the size to reach.
+        near_duplicates: similarity of near duplicates, 0 for exact ones only.
         quality_bar: lowest quality to keep; None keeps all.
-        documents: take exactly so many documents, whatever their tokens; 0 goes by tokens.
     """
-    reason = found.reason
+    order, reason = candidates.find(front), candidates.reason
     if quality_bar is not None:
-        reason = apply_threshold(reason, found.quality, quality_bar)
-    reason = hygiene.mark_duplicates(order, reason, found.digests, found.minhashes, near_threshold)
-    size = np.ones_like(found.tokens) if documents else found.tokens
-    kept = cut(order, size, reason, documents or budget)
-    return Selection(order, order[reason[order] == ""], kept, final_reasons(kept, reason))
-
-
-def final_reasons(kept: np.ndarray, reason: np.ndarray) -> np.ndarray:
-    """ "selected" for kept rows, "below the cut" for rows that nothing else speaks against."""
-    return np.where(kept, hygiene.SELECTED, np.where(reason == "", hygiene.BELOW, reason))
-
-
-def shortfall(kept: np.ndarray, tokens: np.ndarray, budget: int, documents: int = 0) -> str:
-    """A sentence for the reader when a selection is smaller than its budget, else ""."""
-    total, wanted, unit = int(tokens[kept].sum()), budget, "tokens"
-    if documents:
-        total, wanted, unit = int(kept.sum()), documents, "documents"
-    if total >= wanted:
-        return ""
-    return (
-        f"only {total} of {wanted} {unit}: the candidates ran out. Raise oversample, lower "
-        f"quality_threshold or selection_{unit}, or give a larger pool."
-    )
+        reason = apply_threshold(reason, candidates.quality, quality_bar)
+    digests, minhashes = candidates.digests, candidates.minhashes
+    reason = hygiene.mark_duplicates(order, reason, digests, minhashes, near_duplicates)
+    kept = cut(order, budget.sizes(candidates.tokens), reason, budget.wanted)
+    # every row has one reason: it is kept, or something speaks against it, or it ranks too low
+    final = np.where(kept, hygiene.SELECTED, np.where(reason == "", hygiene.BELOW, reason))
+    usable = order[reason[order] == ""]
+    return Selection(candidates, order, front.score, usable, kept, final)

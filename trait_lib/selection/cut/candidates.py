@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from trait_lib import records
 from trait_lib.run import hash_value
-from trait_lib.selection.cut import hygiene, ranking
-from trait_lib.selection.cut.ranking import Rows
+from trait_lib.selection.cut import columns, hygiene
+from trait_lib.selection.cut.ranking import Ranked
 from trait_lib.selection.models import dsir
 from trait_lib.selection.scan import jobs
 
@@ -49,19 +49,24 @@ class Candidates:
     minhashes: np.ndarray | None  # uint32 (n, hygiene.PERMUTATIONS)
     parts: Sequence[Path] = ()
 
-    def find(self, rows: Rows) -> np.ndarray:
+    def find(self, rows: Ranked) -> np.ndarray:
         """The candidates' numbers of some rows, in their order, int64."""
         return np.searchsorted(code(self.document, self.chunk), code(rows.document, rows.chunk))
 
     def texts(self, wanted: np.ndarray) -> dict[int, str]:
         """The texts of some candidates by their number; they stay in memory, so ask for few."""
         wanted = np.sort(wanted)
-        found: dict[int, str] = {}
-        for first, batch in _stream(self.parts, ["text"]):
+        texts: dict[int, str] = {}
+        for first, batch in _numbered(self.parts, ["text"]):
             span = np.searchsorted(wanted, [first, first + batch.num_rows])
-            for number in wanted[slice(*span)]:
-                found[int(number)] = batch["text"][int(number) - first].as_py()
-        return found
+            for number in wanted[slice(*span)].tolist():
+                texts[number] = batch["text"][number - first].as_py()
+        return texts
+
+    def draw(self, rows: Ranked, number: int, seed: int) -> list[str]:
+        """The texts of about `number` of some rows, drawn at random, in the corpus's order."""
+        shuffled = np.random.default_rng(seed).permutation(self.find(rows))
+        return list(self.texts(shuffled[:number]).values())
 
 
 def code(document: np.ndarray, chunk: np.ndarray) -> np.ndarray:
@@ -69,14 +74,12 @@ def code(document: np.ndarray, chunk: np.ndarray) -> np.ndarray:
     return document * CHUNKS + chunk
 
 
-def _stream(parts: Sequence[Path], names: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+def _numbered(parts: Sequence[Path], names: Sequence[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
     """(number of the first candidate, some columns) over all candidates."""
     first = 0
-    for part in parts:
-        with pq.ParquetFile(part) as file:
-            for batch in file.iter_batches(TEXT_ROWS, columns=list(names)):
-                yield first, batch
-                first += batch.num_rows
+    for batch in columns.batches(parts, names, TEXT_ROWS):
+        yield first, batch
+        first += batch.num_rows
 
 
 # --- the second pass --------------------------------------------------------------------------
@@ -86,7 +89,7 @@ def examine(
     folder: Path,
     name: str,
     scored: jobs.Done,
-    fronts: Sequence[Rows],
+    fronts: Sequence[Ranked],
     rules: Mapping[str, Any],
     engine: jobs.Engine,
     chunk_words: int = 0,
@@ -108,40 +111,61 @@ def examine(
         CorpusChanged: a shard no longer holds the rows that it held in the first pass.
     """
     codes = np.unique(np.concatenate([code(rows.document, rows.chunk) for rows in fronts]))
-    rows = Rows(codes // CHUNKS, codes % CHUNKS, np.zeros(0), np.zeros(0))
-    done = _again(folder, name, scored, rows, dict(rules), engine, chunk_words, fields or {})
-    return _load(rows.document, rows.chunk, done)
+    rows = Ranked(codes // CHUNKS, codes % CHUNKS, np.zeros(0), np.zeros(0))
+    done = read_again(folder, name, scored, rows, dict(rules), engine, chunk_words, fields or {})
+    return _examined(rows.document, rows.chunk, done.parts)
 
 
-def take(
+def examine_all(
     folder: Path,
-    name: str,
     scored: jobs.Done,
-    front: Rows,
+    fronts: Mapping[str, Ranked],
+    chunk_words: Mapping[str, int | None],
+    rules: Mapping[str, Any],
     engine: jobs.Engine,
     fields: Mapping[str, str],
-) -> jobs.Done:
-    """Parts with the documents of a front (id, source, text) as they are, without a look at them.
+) -> dict[str, Candidates]:
+    """The candidates of several rankings: those of documents are read together, chunks apart.
 
-    Raises:
-        CorpusChanged: see `examine`.
+    Args:
+        folder: of the jobs.
+        scored: the first pass.
+        fronts: of each ranking.
+        chunk_words: of each ranking, None where it ranks documents; see `examine`.
+        rules: settings of `hygiene.Inspector`.
+        engine: who does it.
+        fields: `text_field` and `id_field`.
+
+    Returns:
+        The candidates of each ranking; rankings that are read together share them.
     """
-    return _again(folder, name, scored, front.pick(np.argsort(front.document)), None, engine, 0,
-                  fields)  # fmt: skip
+    seen = {}
+    for words in dict.fromkeys(chunk_words.values()):
+        together = [front for name, front in fronts.items() if chunk_words[name] == words]
+        name = "candidates" if words is None else "chunks"
+        seen[words] = examine(folder, name, scored, together, rules, engine, words or 0, fields)
+    return {name: seen[chunk_words[name]] for name in fronts}
 
 
-def _again(
+def read_again(
     folder: Path,
     name: str,
     scored: jobs.Done,
-    wanted: Rows,
+    wanted: Ranked,
     rules: Mapping[str, Any] | None,
     engine: jobs.Engine,
     chunk_words: int,
     fields: Mapping[str, str],
 ) -> jobs.Done:
-    """Read the wanted rows, which are in the order of the corpus, into parts."""
-    starts = ranking.starts(scored.parts)
+    """Parts with the wanted rows (id, source, text), which are in the order of the corpus.
+
+    Args:
+        rules: with them the parts also hold what `hygiene.Inspector` finds; see `examine`.
+
+    Raises:
+        CorpusChanged: a shard no longer holds the rows that it held in the first pass.
+    """
+    starts = columns.starts(scored.parts)
     spans = [list(map(int, s)) for s in pairwise(np.searchsorted(wanted.document, starts))]
     rows = np.stack([wanted.document, wanted.chunk], axis=1)
     for start, (first, last) in zip(starts, spans, strict=False):
@@ -155,10 +179,10 @@ def _again(
     settings["fields"] = dict(fields)
     job = jobs.write_job(folder, name, f"{PASSES}:candidates_task", settings, items)
     done = jobs.run(job, replace(engine, max_bad=0.0), name)
-    found = sum(jobs.notes(part)["rows"] for part in done.parts)
-    if found != len(rows):
+    again = sum(jobs.notes(part)["rows"] for part in done.parts)
+    if again != len(rows):
         raise CorpusChanged(
-            f"{found} of {len(rows)} candidates were found again: a file of the corpus was "
+            f"{again} of {len(rows)} candidates were found again: a file of the corpus was "
             "changed while it was read. Run again"
         )
     return done
@@ -173,90 +197,74 @@ def _save(folder: Path, rows: np.ndarray) -> Path:
     return path
 
 
-def _load(document: np.ndarray, chunk: np.ndarray, done: jobs.Done) -> Candidates:
-    found = len(document)
+def _examined(document: np.ndarray, chunk: np.ndarray, parts: Sequence[Path]) -> Candidates:
+    """The columns of the second pass in memory, without the texts."""
+    number = len(document)
+    tokens, digests = np.zeros(number, dtype=np.int64), np.zeros(number, dtype=np.uint64)
+    reasons, minhashes = np.full(number, "", dtype=object), None
     names = ["tokens", "digest", "reason"]
-    tables = [pq.read_table(part, columns=names) for part in done.parts]
-    table = pa.concat_tables(tables) if tables else None
-    get = (lambda name: table[name].to_numpy()) if tables else (lambda name: np.zeros(0))
-    return Candidates(
-        document=document,
-        chunk=chunk,
-        tokens=get("tokens").astype(np.int64),
-        quality=np.full(found, np.nan),
-        reason=get("reason").astype(object),
-        digests=get("digest").astype(np.uint64),
-        minhashes=_minhashes(done.parts, found),
-        parts=done.parts,
-    )
-
-
-def _minhashes(parts: Sequence[Path], number: int) -> np.ndarray | None:
-    if not parts or "minhash" not in pq.read_schema(parts[0]).names:
-        return None
-    rows = np.empty((number, hygiene.PERMUTATIONS), dtype=np.uint32)
-    for first, batch in _stream(parts, ["minhash"]):
-        data = np.frombuffer(b"".join(batch["minhash"].to_pylist()), dtype=np.uint32)
-        rows[first : first + batch.num_rows] = data.reshape(-1, hygiene.PERMUTATIONS)
-    return rows
+    if parts and "minhash" in pq.read_schema(parts[0]).names:
+        names.append("minhash")
+        minhashes = np.empty((number, hygiene.PERMUTATIONS), dtype=np.uint32)
+    for first, batch in _numbered(parts, names):
+        here = slice(first, first + batch.num_rows)
+        tokens[here], digests[here] = batch["tokens"].to_numpy(), batch["digest"].to_numpy()
+        reasons[here] = batch["reason"].to_pylist()
+        if minhashes is not None:
+            data = np.frombuffer(b"".join(batch["minhash"].to_pylist()), dtype=np.uint32)
+            minhashes[here] = data.reshape(-1, hygiene.PERMUTATIONS)
+    unknown = np.full(number, np.nan)
+    return Candidates(document, chunk, tokens, unknown, reasons, digests, minhashes, parts)
 
 
 def add_quality(
-    folder: Path, name: str, found: Candidates, scorer: Mapping[str, Any], engine: jobs.Engine
-) -> None:
+    folder: Path,
+    candidates: Mapping[str, Candidates],
+    scorer: Mapping[str, Any] | None,
+    engine: jobs.Engine,
+) -> float:
     """Score the quality of all candidates, in place.
 
     Args:
         folder: of the jobs.
-        name: of this job.
-        found: the candidates.
-        scorer: {"make": "module:function", "settings": {...}}, a maker of a `quality.Scorer`.
+        candidates: from `examine_all`.
+        scorer: {"make": "module:function", "settings": {...}}, a maker of a `quality.Scorer`;
+            None scores nothing.
         engine: who does it; `ray` uses a pool with a GPU for each actor where there are any.
+
+    Returns:
+        The share of the candidates whose quality is known.
     """
-    items = [{"key": p.name, "label": p.name, "part": str(p)} for p in found.parts]
-    settings = {"scorer": dict(scorer), "gpu": True}
-    job = jobs.write_job(folder, name, f"{PASSES}:quality_task", settings, items)
-    done = jobs.run(job, replace(engine, max_bad=0.0), name)
-    values = [pq.read_table(part)["quality"].to_numpy() for part in done.parts]
-    found.quality = np.concatenate([np.zeros(0), *values])
+    every = list({id(one): one for one in candidates.values()}.values())  # rankings share them
+    if scorer:
+        parts = [part for one in every for part in one.parts]
+        items = [{"key": part.name, "label": part.name, "part": str(part)} for part in parts]
+        settings = {"scorer": dict(scorer), "gpu": True}
+        job = jobs.write_job(folder, "quality", f"{PASSES}:quality_task", settings, items)
+        done = jobs.run(job, replace(engine, max_bad=0.0), "quality")
+        ends = np.cumsum([len(one.tokens) for one in every])
+        scores = np.split(columns.whole(done.parts, "quality"), ends[:-1])
+        for one, quality in zip(every, scores, strict=True):
+            one.quality = quality
+    return float(np.mean(np.isfinite(np.concatenate([one.quality for one in every]))))
 
 
 # --- results ----------------------------------------------------------------------------------
 
 
-def write_kept(path: str | Path, found: Candidates, kept: np.ndarray) -> int:
+def write_kept(path: str | Path, seen: Candidates, kept: np.ndarray) -> int:
     """Write the kept candidates (id, text, source), in the order of the corpus; their number.
 
     The suffix of `path` decides the compression: `.jsonl`, `.jsonl.gz` or `.jsonl.zst`.
     """
     with records.writer(path) as write:
-        for first, batch in _stream(found.parts, DOCUMENT):
+        for first, batch in _numbered(seen.parts, DOCUMENT):
             for row in batch.filter(pa.array(kept[first : first + batch.num_rows])).to_pylist():
                 write(row)
     return int(kept.sum())
 
 
-def write_parts(path: str | Path, parts: Sequence[Path]) -> int:
-    """Write all rows (id, text, source) of some parts into one file; their number.
-
-    The suffix of `path` decides the format: `.parquet`, or rows of JSON as in `write_kept`.
-    """
-    parts = [part for part in parts if jobs.notes(part)["rows"]]
-    if not str(path).endswith(".parquet"):
-        with records.writer(path) as write:
-            for _, batch in _stream(parts, DOCUMENT):
-                for row in batch.to_pylist():
-                    write(row)
-    else:
-        with records.atomic_path(path) as temporary:
-            made = jobs.Part(temporary)
-            for _, batch in _stream(parts, DOCUMENT):
-                made.write(pa.Table.from_batches([batch]))
-            made.close()
-    return sum(jobs.notes(part)["rows"] for part in parts)
-
-
-def write_contaminated(path: str | Path, found: Candidates) -> int:
+def write_contaminated(path: str | Path, seen: Candidates) -> int:
     """Write a row for each test question in a candidate: document id, question id, what is shared.
 
     Returns:
@@ -264,7 +272,7 @@ def write_contaminated(path: str | Path, found: Candidates) -> int:
     """
     documents = 0
     with records.writer(path) as write:
-        for _, batch in _stream(found.parts, ["id", "shared"]):
+        for _, batch in _numbered(seen.parts, ["id", "shared"]):
             for row in batch.to_pylist():
                 shared = records.json.loads(row["shared"]) if row["shared"] else []
                 documents += bool(shared)

@@ -77,7 +77,7 @@ def shared_questions(
     The kind is "question" where the whole normalised question stands in the text (`shared` is
     the question) and "13-gram" where only a run of 13 words does (`shared` is the first one).
     """
-    found = []
+    rows = []
     hits = sorted(contamination.hits(text, index))
     joined = f" {' '.join(contamination.words(text))} " if hits else ""
     for identifier in hits:
@@ -88,8 +88,8 @@ def shared_questions(
             runs = (words[i : i + contamination.GRAM] for i in range(len(words)))
             kind = f"{contamination.GRAM}-gram"
             shared = next(g for run in runs if f" {(g := ' '.join(run))} " in joined)
-        found.append({"question": identifier, "kind": kind, "shared": shared})
-    return found
+        rows.append({"question": identifier, "kind": kind, "shared": shared})
+    return rows
 
 
 # --- one look at a candidate ------------------------------------------------------------------
@@ -230,11 +230,11 @@ def _index(threshold: float) -> MinHashLSH:
     return MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, weights=(0.1, 0.9))
 
 
-def _has_twin(found: list[int], row: int, minhashes: np.ndarray, threshold: float) -> bool:
-    """Whether one of the found rows is as similar as the threshold asks."""
-    if not found:
+def _has_twin(near: list[int], row: int, minhashes: np.ndarray, threshold: float) -> bool:
+    """Whether one of the rows `near` is as similar as the threshold asks."""
+    if not near:
         return False
-    same = (minhashes[sorted(found)] == minhashes[row]).mean(axis=1)
+    same = (minhashes[sorted(near)] == minhashes[row]).mean(axis=1)
     return bool((same >= threshold).any())
 
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -23,12 +25,12 @@ import openai
 from scipy.stats import spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import RidgeCV
-from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
+from sklearn.metrics import f1_score, precision_score, recall_score
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from tqdm import tqdm
 
 from trait_lib import records
-from trait_lib.run import hash_value
+from trait_lib.run import Stage, hash_value
 from trait_lib.selection.models.lines import valid_text
 
 RUBRIC_FILE = Path(__file__).with_name("rubric.txt")
@@ -56,6 +58,29 @@ def parse_grade(reply: str | None) -> float:
     """The grade in a teacher's reply; NaN when there is none or it is not one of 0 to 5."""
     found = REPLY.search(reply or "") or ALONE.fullmatch(reply or "")
     return float(found[1]) if found else float("nan")
+
+
+def grade(
+    stage: Stage,
+    texts: Sequence[str],
+    stand_in: Callable[[], AbstractContextManager[str]],
+    its_name: str,
+) -> np.ndarray:
+    """The grades of some documents by the teacher that the parameters name; see `ask_labels`.
+
+    Args:
+        stage: `grades.jsonl` is written there.
+        texts: n documents.
+        stand_in: starts a server and gives its URL, where the parameters name none.
+        its_name: the model that it is.
+    """
+    asked, ledger = stage.params, stage.path("grades.jsonl")
+    workers = asked["teacher_workers"]
+    if asked["teacher_base_url"]:
+        server = (asked["teacher_base_url"], asked["teacher_model"])
+        return ask_labels(texts, *server, ledger, workers=workers)
+    with stand_in() as base_url:
+        return ask_labels(texts, base_url, its_name, ledger, "none needed", workers)
 
 
 def ask_labels(
@@ -234,17 +259,6 @@ def agreement(predicted: np.ndarray, grades: np.ndarray, threshold: int) -> dict
     }
 
 
-def against_truth(predicted: np.ndarray, good: np.ndarray, threshold: int) -> dict[str, float]:
-    """The filter against known quality (good or not), where a corpus has such labels."""
-    kept = predicted >= bar(threshold)
-    both = 0 < good.sum() < len(good)
-    return {
-        "auc": float(roc_auc_score(good, predicted)) if both else float("nan"),
-        "precision": float(precision_score(good, kept, zero_division=0)),
-        "recall": float(recall_score(good, kept, zero_division=0)),
-    }
-
-
 # --- a ready scorer ---------------------------------------------------------------------------
 
 
@@ -284,3 +298,49 @@ def from_hub(name: str, batch: int = 64, max_tokens: int = 512) -> Scorer:
         return scores
 
     return score
+
+
+# --- the filter of a run ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What decides whether a document teaches enough; without a scorer it keeps all."""
+
+    scorer: Scorer | None = None
+    maker: Mapping[str, Any] | None = None  # with which a worker makes the scorer
+    bar: float | None = None  # the lowest score that is kept
+    grades: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of held-out documents
+    predicted: np.ndarray = field(default_factory=lambda: np.zeros(0))  # the same, by the scorer
+    agreement: Mapping[str, float] = field(default_factory=dict)  # of the two, see `agreement`
+
+    def share_kept(self, texts: Sequence[str]) -> float | None:
+        """The share of some texts that it would keep; None where it keeps all."""
+        return float(np.mean(self.scorer(texts) >= self.bar)) if self.scorer else None
+
+
+def make_filter(
+    asked: Mapping[str, Any], folder: Path, texts: Sequence[str], grades: np.ndarray
+) -> Filter:
+    """The filter that the parameter `quality_filter` names.
+
+    Args:
+        asked: the notebook's parameters.
+        folder: where workers find the scorer.
+        texts: the sample that the teacher graded, n of them; none for a ready scorer.
+        grades: shape (n,), NaN where the reply held none.
+    """
+    if asked["quality_filter"] == "none":
+        return Filter()
+    threshold, lowest = asked["quality_threshold"], bar(asked["quality_threshold"])
+    if asked["quality_filter"] == "hub":
+        name = asked["quality_model"]
+        maker = {"make": f"{__name__}:from_hub", "settings": {"name": name}}
+        return Filter(from_hub(name), maker, lowest)
+    held = np.random.default_rng(asked["seed"]).random(len(texts)) < asked["quality_heldout"]
+    every = np.array(texts, dtype=object)
+    regression = fit(every[~held], grades[~held])
+    scorer = regression_scorer(regression)
+    predicted = scorer(every[held])
+    told = agreement(predicted, grades[held], threshold)
+    return Filter(scorer, publish(regression, folder), lowest, grades[held], predicted, told)

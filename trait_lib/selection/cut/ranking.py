@@ -15,19 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from trait_lib.selection.scan import jobs
+from trait_lib.selection.cut import columns
 
 FEW = 1 << 20  # rows that are sorted in memory
-BATCH = 65536
 
 Columns = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Rows:
+class Ranked:
     """Some rows of a corpus that can be ranked; a row is a document, or one of its chunks."""
 
     document: np.ndarray  # int64 (n,), number in the corpus, set-aside shards left out
@@ -35,33 +32,16 @@ class Rows:
     score: np.ndarray  # float64 (n,), higher is better; NaN is never taken
     size: np.ndarray  # int64 (n,), what the wanted size is counted in
 
-    def pick(self, keep: np.ndarray) -> Rows:
+    def pick(self, keep: np.ndarray) -> Ranked:
         """The rows where `keep` is true, or with these numbers."""
-        return Rows(self.document[keep], self.chunk[keep], self.score[keep], self.size[keep])
+        return Ranked(self.document[keep], self.chunk[keep], self.score[keep], self.size[keep])
 
 
-Stream = Callable[[], Iterator[Rows]]
+Stream = Callable[[], Iterator[Ranked]]
 """Begins a pass over all rows, in the order of the corpus; called several times."""
 
 
 # --- streams ----------------------------------------------------------------------------------
-
-
-def starts(parts: Sequence[Path]) -> np.ndarray:
-    """The number of each part's first document, and of all documents, int64 (parts + 1,)."""
-    return np.cumsum([0, *(jobs.notes(part)["rows"] for part in parts)], dtype=np.int64)
-
-
-def columns(part: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Batches of some columns of a part; none for a part without rows."""
-    with pq.ParquetFile(part) as file:
-        if file.metadata.num_rows:
-            yield from file.iter_batches(BATCH, columns=list(names))
-
-
-def numbers(array: pa.Array) -> np.ndarray:
-    """An Arrow column as NumPy; null becomes NaN."""
-    return array.to_numpy(zero_copy_only=False)
 
 
 def by_columns(
@@ -83,17 +63,16 @@ def by_columns(
         one_each: the size of a document is 1; else its bytes.
     """
 
-    def stream() -> Iterator[Rows]:
+    def stream() -> Iterator[Ranked]:
         generator = np.random.default_rng(seed)
         first = 0
-        for part in parts:
-            for batch in columns(part, dict.fromkeys([*names, "bytes"])):
-                values = {name: numbers(batch[name]) for name in batch.schema.names}
-                rows = np.arange(first, first + batch.num_rows)
-                first += batch.num_rows
-                size = np.ones_like(rows) if one_each else values["bytes"].astype(np.int64)
-                given = np.asarray(key(values, generator), dtype=np.float64)
-                yield Rows(rows, np.zeros_like(rows), given, size)
+        for batch in columns.batches(parts, list(dict.fromkeys([*names, "bytes"]))):
+            values = {name: columns.numbers(batch[name]) for name in batch.schema.names}
+            rows = np.arange(first, first + batch.num_rows)
+            first += batch.num_rows
+            size = np.ones_like(rows) if one_each else values["bytes"].astype(np.int64)
+            given = np.asarray(key(values, generator), dtype=np.float64)
+            yield Ranked(rows, np.zeros_like(rows), given, size)
 
     return stream
 
@@ -127,19 +106,18 @@ def by_dsir(
         one_each: the size of a chunk is 1.
     """
 
-    def stream() -> Iterator[Rows]:
+    def stream() -> Iterator[Ranked]:
         generator = np.random.default_rng(seed)
         first = 0
-        for part in parts:
-            for batch in columns(part, ["dsir_chunks", "dsir_words"]):
-                weights = numbers(batch["dsir_chunks"].flatten())
-                length = numbers(batch["dsir_words"].flatten()).astype(np.int64)
-                each = numbers(batch["dsir_chunks"].value_lengths()).astype(np.int64)
-                rows = np.repeat(np.arange(first, first + batch.num_rows), each)
-                chunk = np.arange(len(rows)) - np.repeat(np.cumsum(each) - each, each)
-                first += batch.num_rows
-                given = np.where(length >= min_tokens, key(weights, length, generator), np.nan)
-                yield Rows(rows, chunk, given, np.ones_like(length) if one_each else length)
+        for batch in columns.batches(parts, ["dsir_chunks", "dsir_words"]):
+            weights = columns.numbers(batch["dsir_chunks"].flatten())
+            length = columns.numbers(batch["dsir_words"].flatten()).astype(np.int64)
+            each = columns.numbers(batch["dsir_chunks"].value_lengths()).astype(np.int64)
+            rows = np.repeat(np.arange(first, first + batch.num_rows), each)
+            chunk = np.arange(len(rows)) - np.repeat(np.cumsum(each) - each, each)
+            first += batch.num_rows
+            given = np.where(length >= min_tokens, key(weights, length, generator), np.nan)
+            yield Ranked(rows, chunk, given, np.ones_like(length) if one_each else length)
 
     return stream
 
@@ -154,16 +132,16 @@ def sortable(values: np.ndarray) -> np.ndarray:
     return np.where(negative, ~bits, bits | np.uint64(1 << 63))
 
 
-def front(stream: Stream, wanted: float, few: int = FEW) -> Rows:
+def front(stream: Stream, wanted: float, few: int = FEW) -> Ranked:
     """The best rows that together reach the size `wanted`, best first.
 
     Args:
         stream: all rows.
-        wanted: in the unit of `Rows.size`; the last row taken may go beyond it.
+        wanted: in the unit of `Ranked.size`; the last row taken may go beyond it.
         few: rows that may be sorted in memory beside the front.
     """
     low, depth = _bin_of_the_cut(stream, wanted, few)
-    taken: list[Rows] = []
+    taken: list[Ranked] = []
     ties = 0  # size of the rows at the cut itself, where a whole score is shared by many
     for rows in stream():
         rows = rows.pick(np.isfinite(rows.score))
@@ -209,7 +187,7 @@ def _bin_of_the_cut(stream: Stream, wanted: float, few: int) -> tuple[np.uint64,
     return low, 64
 
 
-def _joined(taken: Sequence[Rows]) -> Rows:
-    empty = Rows(*(np.zeros(0, dtype=kind) for kind in (int, int, float, int)))
+def _joined(taken: Sequence[Ranked]) -> Ranked:
+    empty = Ranked(*(np.zeros(0, dtype=kind) for kind in (int, int, float, int)))
     names = ("document", "chunk", "score", "size")
-    return Rows(*(np.concatenate([getattr(r, n) for r in (empty, *taken)]) for n in names))
+    return Ranked(*(np.concatenate([getattr(r, n) for r in (empty, *taken)]) for n in names))

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import yaml
 
 from trait_lib import records, run
 from trait_lib.selection.models import dsir
@@ -100,21 +98,6 @@ def _counted(
     job = jobs.write_job(folder / "parts", "grams", task, settings, items)
     done = jobs.run(job, engine, "grams")
     return [(part, items[i]) for part, i in zip(done.parts, done.numbers, strict=True)]
-
-
-def as_lists(namespace: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Parameters that are lists, where the command line gave them as text.
-
-    papermill's `-p` hands over text and its `-y` a list; both then mean the same. A text that is
-    no list is one file.
-    """
-    found = {}
-    for name in names:
-        value = namespace.get(name)
-        if isinstance(value, str):
-            value = yaml.safe_load(value) if value.strip().startswith("[") else [value]
-            found[name] = value if value != [""] else []
-    return found
 
 
 def files(stage: run.Stage, sources: Sequence[str], parameter: str) -> list[Shard]:

@@ -1,0 +1,76 @@
+"""What notebook 01 reads, and from where."""
+
+import pytest
+
+from trait_lib import records, run
+from trait_lib.selection import inputs
+
+ASKED = {
+    "domain": "math", "tier": "smoke", "seed": 0, "text_field": "body", "id_field": "key",
+    "seed_files": [], "corpus_files": [], "general_files": [], "task_files": [],
+    "question_files": [], "negative_files": [], "negative_shares": [],
+}  # fmt: skip
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    """A stage after a small notebook 00."""
+    monkeypatch.setenv("TRAIT_RUNS", str(tmp_path / "runs"))
+    before = run.open_stage(inputs.BEFORE, ASKED)
+    records.write_rows(before.path("seed.jsonl.zst"), [{"text": "two and two"}])
+    records.write_rows(before.path("general.jsonl.zst"), [{"text": f"g{i}"} for i in range(9)])
+    records.write_rows(before.path("pool.jsonl.zst"), [{"text": f"p{i}"} for i in range(9)])
+    records.write_rows(before.path("pool_labels.jsonl"), [])
+    records.write_json(before.path("base_model.json"), {"name_or_path": "a model"})
+    rows = [{"id": "1", "question": "1+1?", "solution": "It is 2."}, {"question": "Why?"}]
+    for name in ("problems_train.jsonl", *inputs.QUESTIONS):
+        records.write_rows(before.path(name), rows[:1] if name in inputs.QUESTIONS else rows)
+    before.close()
+    return lambda **changes: run.open_stage("01_data_selection", ASKED | changes)
+
+
+def own_files(folder):
+    corpus, seed = folder / "corpus.jsonl", folder / "seed.jsonl"
+    records.write_rows(corpus, [{"body": f"c{i}"} for i in range(9)])
+    records.write_rows(seed, [{"body": "three and four"}])
+    return {"seed_files": [str(seed)], "corpus_files": [str(corpus)]}
+
+
+def test_what_is_not_named_comes_from_notebook_00(stage):
+    here = stage()
+    given = inputs.gather(here)
+    assert given.seed == ["two and two"]
+    assert given.problems == ["1+1?\nIt is 2.", "Why?"]
+    assert set(given.questions) == {"problems_test/1", "problems_dev/1", "relevance_test/1"}
+    assert (given.tokenizer, given.fields["text_field"]) == ("a model", "text")
+    assert given.labels.name == "pool_labels.jsonl"
+    assert sorted(inputs.general_texts(here, given, 3))[0].startswith("g")
+    assert "00_start_here/general.jsonl.zst" in here.inputs
+
+
+def test_files_of_the_user_need_no_notebook_00(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAIT_RUNS", str(tmp_path / "runs"))
+    asked = ASKED | own_files(tmp_path)
+    assert inputs.alone(asked)
+    here = run.open_stage("01_data_selection", asked, standalone=True)
+    given = inputs.gather(here)
+    assert (given.seed, given.problems, given.questions) == (["three and four"], [], {})
+    assert (given.tokenizer, given.labels) == ("", None)
+    # nobody has labelled the corpus, and a part of it stands in for general text
+    assert set(inputs.general_texts(here, given, 4)) < {f"c{i}" for i in range(9)}
+    assert {name.rpartition("/")[2] for name in here.inputs} >= {"seed.jsonl"}
+
+
+def test_the_user_may_name_only_the_corpus(stage, tmp_path):
+    files = own_files(tmp_path)
+    here = stage(corpus_files=files["corpus_files"])
+    given = inputs.gather(here)
+    assert given.seed == ["two and two"]
+    assert given.fields == {"text_field": "body", "id_field": "key"}
+    assert given.labels is None
+
+
+def test_a_problem_without_a_question_is_named(tmp_path):
+    records.write_rows(tmp_path / "problems.jsonl", [{"prompt": "x"}])
+    with pytest.raises(records.BadRow, match="row 1 has no question"):
+        inputs.problem_texts(tmp_path / "problems.jsonl")

@@ -1,0 +1,121 @@
+"""What notebook 01 reads: the user's files where they are named, else what notebook 00 wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trait_lib import records
+from trait_lib.run import Stage, hash_value
+from trait_lib.selection.models import classifier
+from trait_lib.selection.scan import corpus, shards
+
+BEFORE = "00_start_here"
+ITS_FIELDS = {"text_field": "text", "id_field": "id"}
+QUESTIONS = ("problems_test.jsonl", "problems_dev.jsonl", "relevance_test.jsonl")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that the selection reads."""
+
+    seed: list[str]  # texts of the original in-domain corpus
+    shards: list[shards.Shard]  # of the corpus to select from
+    fields: dict[str, str]  # of that corpus: `text_field` and `id_field`
+    problems: list[str]  # training problems, with their solutions
+    questions: dict[str, str]  # of tests, id -> text, that no document may hold
+    tokenizer: str  # of the base model; "" where there is none
+    labels: Path | None  # of the corpus's documents, to measure with
+
+
+def alone(asked: Mapping[str, Any]) -> bool:
+    """Whether the notebook reads the user's files only, so that notebook 00 need not have run."""
+    return bool(asked["seed_files"] and asked["corpus_files"])
+
+
+def gather(stage: Stage) -> Inputs:
+    """Read what is small, find the shards of what is large, record all as inputs of the stage.
+
+    Raises:
+        run.StageMissing: a file is not named and notebook 00 has not run.
+        shards.Damaged, classifier.EmptyCorpus: a file cannot be read or holds no text.
+        records.BadRow: a problem has no question.
+    """
+    asked = stage.params
+    own = {"text_field": asked["text_field"], "id_field": asked["id_field"]}
+    if asked["seed_files"]:
+        seed = corpus.texts(corpus.files(stage, asked["seed_files"], "seed_files"), own)
+    else:
+        seed = classifier.read_texts(stage.read(BEFORE, "seed.jsonl.zst"))
+    if asked["corpus_files"]:
+        pool, fields, labels = shards.find(asked["corpus_files"]), own, None
+        identity = hash_value([shard.identity() for shard in pool])
+        stage.inputs["corpus_files, by path, size and time"] = identity
+    else:
+        pool, fields = shards.find([stage.read(BEFORE, "pool.jsonl.zst")]), ITS_FIELDS
+        labels = stage.read(BEFORE, "pool_labels.jsonl")
+    tokenizer = ""
+    if not alone(asked):
+        tokenizer = records.read_json(stage.read(BEFORE, "base_model.json"))["name_or_path"]
+    problems = _files(stage, "task_files", ["problems_train.jsonl"])
+    questions = corpus.questions(_files(stage, "question_files", QUESTIONS))
+    texts = [text for file in problems for text in problem_texts(file)]
+    return Inputs(seed, pool, fields, texts, questions, tokenizer, labels)
+
+
+def _files(stage: Stage, name: str, standard: Sequence[str]) -> list[Path]:
+    """The user's files of a parameter, else those of notebook 00, else none."""
+    if stage.params[name] or alone(stage.params):
+        return [stage.external(file) for file in stage.params[name]]
+    return [stage.read(BEFORE, file) for file in standard]
+
+
+def general_texts(stage: Stage, given: Inputs, number: int) -> list[str]:
+    """General text to learn against: `number` documents of the negative files and the general text.
+
+    Without general text, documents of the corpus stand in: nobody has labelled them, and some are
+    in the domain.
+    """
+    asked = stage.params
+    field = asked["text_field"] if asked["general_files"] or alone(asked) else "text"
+    if asked["general_files"]:
+        found = corpus.files(stage, asked["general_files"], "general_files")
+        general = [shard.name for shard in found]
+    elif alone(asked):
+        general = [stage.scratch("general_sample.jsonl.zst")]
+        drawn = corpus.sample(given.shards, number, asked["seed"], given.fields)
+        records.write_rows(general[0], ({field: text} for text in drawn))
+    else:
+        general = [stage.read(BEFORE, "general.jsonl.zst")]
+    more = [stage.external(file) for file in asked["negative_files"]]
+    sources = classifier.negative_sources(more, asked["negative_shares"], general)
+    return classifier.draw(sources, number, asked["seed"], field)
+
+
+def rules(stage: Stage, given: Inputs) -> dict[str, Any]:
+    """The settings of a `hygiene.Inspector`: what a candidate must pass before it counts."""
+    asked = stage.params
+    return {
+        "tokenizer": given.tokenizer,
+        "questions": corpus.save_questions(stage.folder, given.questions),
+        "min_words": asked["min_words"],
+        "shingle_words": asked["shingle_words"] if asked["near_duplicates"] else 0,
+        "languages": asked["languages"],
+        "language_min": asked["language_min"],
+    }
+
+
+def problem_texts(path: str | Path) -> list[str]:
+    """Question and solution of each problem of a file.
+
+    Raises:
+        records.BadRow: a row without a question; names file and row.
+    """
+    texts = []
+    for number, row in enumerate(records.read_rows(path), start=1):
+        if not isinstance(row.get("question"), str):
+            raise records.BadRow(f"{path}: row {number} has no question")
+        texts.append(f"{row['question']}\n{row.get('solution') or ''}".strip())
+    return texts
