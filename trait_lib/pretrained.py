@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, processors
 
-from trait_lib import ROOT
+from trait_lib import ROOT, run
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 NEEDED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
@@ -105,17 +105,22 @@ def tokenizer(place: str | Path, end_mark: str = "") -> Any:
     Raises:
         ModelError: no fast tokenizer, no end mark, or none of that name.
     """
-    from transformers import AutoTokenizer
-
-    made = AutoTokenizer.from_pretrained(place)
-    if not made.is_fast:
-        raise ModelError(f"tokenizer {place}: only fast tokenizers (tokenizer.json) can be used")
+    made = _as_saved(place)
     made.eos_token = end_of_document(made, end_mark)[0]
     if made.pad_token is None:
         made.pad_token = made.eos_token
     _reset(made.backend_tokenizer)
     made.split_special_tokens = True  # each call sets the backend's from this
     _drop_suffix(made)
+    return made
+
+
+def _as_saved(place: str | Path) -> Any:
+    from transformers import AutoTokenizer
+
+    made = AutoTokenizer.from_pretrained(place)
+    if not made.is_fast:
+        raise ModelError(f"tokenizer {place}: only fast tokenizers (tokenizer.json) can be used")
     return made
 
 
@@ -150,8 +155,8 @@ def end_of_document(made: Any, wanted: str = "") -> tuple[str, str]:
     if own is not None and not TURN_MARK.search(own):
         return own, "the tokenizer's own end token"
     other = next((token for token in DOCUMENT_ENDS if token in vocabulary), None)
-    if other:
-        return other, f"the tokenizer's end token {own!r} ends a turn of a chat" if own else "known"
+    if other and own:
+        return other, f"since the tokenizer's end token {own!r} ends a turn of a chat"
     if own is None:
         raise ModelError(
             f"tokenizer {made.name_or_path}: no end-of-text token (eos_token), which separates "
@@ -169,9 +174,9 @@ def _without_accents(text: str) -> str:
 
 
 LOSSES: dict[str, Callable[[str], str]] = {
+    "compatibility forms": lambda text: unicodedata.normalize("NFKC", text),
     "white space": lambda text: "".join(text.split()),
     "letter case": str.casefold,
-    "compatibility forms": lambda text: unicodedata.normalize("NFKC", text),
     "accents": _without_accents,
 }
 REFUSED = ("white space", "characters")
@@ -187,14 +192,17 @@ def losses(made: Any, text: str) -> list[str]:
     if one == two:
         return []
 
-    def same(skipped: str = "") -> bool:
-        """Equal when everything but `skipped` is ignored?"""
+    def same(names: Iterable[str]) -> bool:
+        """Equal when these differences are ignored?"""
         parts = [one, two]
-        for name, ignore in LOSSES.items():
-            parts = parts if name == skipped else [ignore(part) for part in parts]
+        for name in names:
+            parts = [LOSSES[name](part) for part in parts]
         return parts[0] == parts[1]
 
-    return [name for name in LOSSES if not same(name)] if same() else ["characters"]
+    if single := next((name for name in LOSSES if same([name])), None):
+        return [single]
+    needed = [name for name in LOSSES if not same(other for other in LOSSES if other != name)]
+    return needed if same(LOSSES) else ["characters"]
 
 
 def check_round_trip(made: Any, texts: Iterable[str], where: str) -> None:
@@ -271,16 +279,35 @@ def check_length(length: int, config: Any, what: str) -> None:
         )
 
 
-def describe(place: str | Path, end_mark: str = "") -> Mapping[str, str]:
-    """What a reader should know of a model before it is used: name and value, for a list."""
+def describe(place: str | Path, end_mark: str = "") -> dict[str, str]:
+    """What a reader should know of a model before it is used: names and values of a list.
+
+    Raises:
+        ModelError: tokenizer and model do not go together.
+    """
     from transformers import AutoConfig
 
     config, made = AutoConfig.from_pretrained(place), tokenizer(place, end_mark)
     check_belongs(made, config)
-    mark, why = end_of_document(made, end_mark)
+    mark, why = end_of_document(_as_saved(place), end_mark)
     return {
         "architecture": config.model_type,
-        "tokens": f"{len(made):,} of {config.get_text_config().vocab_size:,} embeddings",
+        "tokens": f"{len(made):,}, embeddings for {config.get_text_config().vocab_size:,}",
         "positions": f"{positions(config) or 'no limit'}",
         "documents end with": f"{mark!r}, {why}",
+    }
+
+
+def record(place: Path, asked: str = "", end_mark: str = "") -> dict[str, str]:
+    """What later stages read of a model: its folder, what it is, and what documents end with.
+
+    `asked` is the name that was given; `commit` is that of a Hub model, and `hash` that of all
+    files of the folder, so that a changed weight is another model.
+    """
+    return {
+        "name_or_path": str(place),
+        "asked": asked,
+        "commit": place.name if place.parent.name == "snapshots" else "",
+        "hash": run.hash_path(place),
+        "end_mark": tokenizer(place, end_mark).eos_token,
     }
