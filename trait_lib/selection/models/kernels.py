@@ -12,6 +12,7 @@ file, or under `$NUMBA_CACHE_DIR`, or in the user's cache, whichever can be writ
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from functools import cache
@@ -187,6 +188,15 @@ def write_line(
     return end
 
 
+@kernel
+def _mix(value: int) -> int:
+    """Spread 64 bits (the finaliser of splitmix64)."""
+    value = U64(value)
+    value = (value ^ (value >> U64(30))) * U64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> U64(27))) * U64(0x94D049BB133111EB)
+    return value ^ (value >> U64(31))
+
+
 # --- a line as fastText reads it --------------------------------------------------------------
 
 
@@ -360,6 +370,77 @@ def score(
             scores[i] = add_line(line, 0, end, numbers, ngrams, slots, at, hashes, keys)
 
 
+# --- a line as a bag of hashed words ----------------------------------------------------------
+
+
+@kernel
+def _tally(
+    line: np.ndarray, start: int, stop: int, ngrams: int,
+    hashes: np.ndarray, keys: np.ndarray, counts: np.ndarray, found: np.ndarray,
+) -> int:  # fmt: skip
+    """Count the words and n-grams of line[start:stop] by bucket; returns how many buckets.
+
+    `found` gets the buckets in the order of their first gram. `counts`, int32 and a power of two
+    of them, must be zero before; the caller makes found[:n] zero again.
+    """
+    words = _split(line, start, stop, hashes, keys) - 1  # without the end mark
+    mask = U64(len(counts) - 1)
+    number = 0
+    for i in range(words):
+        value = U64(0)
+        for j in range(i, min(words, i + ngrams)):
+            value = _mix(value * U64(0x9E3779B97F4A7C15) + keys[j])
+            bucket = I64(value & mask)
+            if counts[bucket] == 0:
+                found[number] = bucket
+                number += 1
+            counts[bucket] += 1
+    return number
+
+
+@kernel
+def bags(
+    data: np.ndarray, begins: np.ndarray, ends: np.ndarray, form: int, table: np.ndarray,
+    ngrams: int, weights: np.ndarray, idf: np.ndarray,
+    columns: np.ndarray, values: np.ndarray, places: np.ndarray,
+    scores: np.ndarray, left: np.ndarray,
+) -> None:  # fmt: skip
+    """Read documents as bags of hashed words: keep the counts, or score them by TF-IDF weights.
+
+    With t = 1 + log(count) a score is sum(weights * t) / sqrt(sum((idf * t)^2)). Document i has
+    the buckets columns[places[i] : places[i + 1]] and their counts in `values`; where `columns` is
+    empty no counts are kept. `form` and `left` as in `score`.
+    """
+    size = room(begins, ends)
+    line = np.empty(size if form >= 0 else 1, dtype=np.uint8)
+    hashes, keys = np.empty(size // 2 + 2, dtype=U32), np.empty(size // 2 + 2, dtype=U64)
+    counts = np.zeros(len(idf), dtype=np.int32)
+    found = np.empty(ngrams * len(keys), dtype=np.int32)
+    for i in range(len(begins)):
+        places[i + 1] = places[i]
+        if form < 0:
+            number = _tally(data, begins[i], ends[i], ngrams, hashes, keys, counts, found)
+        else:
+            end = write_line(data, begins[i], ends[i], form, table, line)
+            left[i] = end < 0
+            number = _tally(line, 0, max(0, end), ngrams, hashes, keys, counts, found)
+        total, square = 0.0, 0.0
+        for k in range(number):
+            bucket = found[k]
+            count = counts[bucket]
+            counts[bucket] = 0
+            if len(columns):
+                columns[places[i] + k], values[places[i] + k] = bucket, count
+                continue
+            t = 1.0 if count == 1 else 1.0 + math.log(count)
+            total += weights[bucket] * t
+            square += (idf[bucket] * t) ** 2
+        if len(columns):
+            places[i + 1] += number
+        elif number:
+            scores[i] = total / math.sqrt(square)
+
+
 # --- a line as DSIR reads it ------------------------------------------------------------------
 
 
@@ -432,15 +513,6 @@ def powers_of(buckets: int) -> np.ndarray:
         powers[i] = power
         power = (power << U64(32)) % U64(buckets)
     return powers
-
-
-@kernel
-def _mix(value: int) -> int:
-    """Spread 64 bits (the finaliser of splitmix64)."""
-    value = U64(value)
-    value = (value ^ (value >> U64(30))) * U64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> U64(27))) * U64(0x94D049BB133111EB)
-    return value ^ (value >> U64(31))
 
 
 @kernel

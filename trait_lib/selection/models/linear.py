@@ -17,7 +17,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -50,6 +50,10 @@ class Linear:
     slots: np.ndarray  # uint64, a power of two of them: 64 bits of a word, 0 where free
     at: np.ndarray  # float32, the number of the word in each slot
     ngrams: np.ndarray  # int64 (1,): words in the longest n-gram
+
+
+Model = TypeVar("Model")
+"""A dataclass of arrays: `Linear`, `regression.Regression`."""
 
 
 # --- reading a model --------------------------------------------------------------------------
@@ -144,13 +148,13 @@ def _with_words(words: list[bytes], numbers: np.ndarray, buckets: int, ngrams: i
     return _frozen(Linear(rest, slots, at, np.array([ngrams], dtype=np.int64)))
 
 
-def _frozen(model: Linear) -> Linear:
+def _frozen(model: Model) -> Model:
     for part in fields(model):
         getattr(model, part.name).setflags(write=False)
     return model
 
 
-def save(model: Linear, folder: str | Path) -> Path:
+def save(model: Model, folder: str | Path) -> Path:
     """Write the model as .npy files, from which workers read it."""
     for part in fields(model):
         path = Path(folder) / f".{part.name}.npy"
@@ -159,10 +163,9 @@ def save(model: Linear, folder: str | Path) -> Path:
     return Path(folder)
 
 
-def load(folder: str | Path) -> Linear:
+def load(folder: str | Path, kind: type[Model] = Linear) -> Model:
     """Read the files that `save` wrote: some megabytes a worker, where fastText needs gigabytes."""
-    parts = {p.name: np.load(Path(folder) / f".{p.name}.npy") for p in fields(Linear)}
-    return _frozen(Linear(**parts))
+    return _frozen(kind(**{p.name: np.load(Path(folder) / f".{p.name}.npy") for p in fields(kind)}))
 
 
 # --- scoring ----------------------------------------------------------------------------------
@@ -204,9 +207,14 @@ def log_odds(model: Linear, texts: pa.Array, form: str = "words") -> np.ndarray:
     _score(model, data, begins, ends, FORMS[form], scores, left)
     if left.any():
         rows = np.flatnonzero(left)
-        written = [lines.to_line(bytes(data[begins[i] : ends[i]]).decode(), form) for i in rows]
-        scores[rows] = log_odds(model, pa.array(written, pa.large_string()), "plain")
+        scores[rows] = log_odds(model, written(texts, rows, form), "plain")
     return scores
+
+
+def written(texts: pa.Array, rows: np.ndarray, form: str) -> pa.Array:
+    """The lines of some of the texts, as Python writes them: to be read in the form "plain"."""
+    given = texts.take(pa.array(rows)).to_pylist()
+    return pa.array([lines.to_line(text, form) for text in given], pa.large_string())
 
 
 def _score(
@@ -237,12 +245,15 @@ def publish(
     Raises:
         NotLinear: see `read_model`.
     """
-    model = read_model(path)
+    return published(read_model(path), folder, form, column, f"{__name__}:scorer")
+
+
+def published(model: Any, folder: str | Path, form: str, column: str, make: str) -> dict[str, Any]:
+    """As `publish`, for any model of arrays and the function that makes its scorer."""
     parts = [hashlib.sha256(getattr(model, f.name)).hexdigest() for f in fields(model)]
     place = Path(folder) / f".classifier-{hash_value(parts)[:16]}"
     save(model, place)
-    settings = {"folder": str(place), "form": form, "column": column}
-    return {"make": f"{__name__}:scorer", "settings": settings}
+    return {"make": make, "settings": {"folder": str(place), "form": form, "column": column}}
 
 
 def scorer(
