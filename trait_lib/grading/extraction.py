@@ -16,16 +16,30 @@ from dataclasses import dataclass
 
 from trait_lib.grading.equivalence import is_label
 from trait_lib.grading.formulas import readable
-from trait_lib.grading.notation import DELIMITERS, spelled, trimmed
+from trait_lib.grading.notation import DELIMITERS, single_backslashes, spelled, trimmed
 from trait_lib.grading.units import without_units
 from trait_lib.grading.words import leading_number, plain_words, spoken_number
 
-CUT = re.compile(
-    r"^[ \t]*(?:[#*_>]+[ \t]*)?(?:Q|(?i:question|problem))[ \t]*:"
-    r"|^[ \t]*\#{2,4}[ \t]*Instruction"
-    r"|</s>|<\|(?:endoftext|im_end|im_start|eot_id|end_of_text|end|eos)\|>|<eos>|<end_of_turn>",
+THOUGHTS = r"(?:think|thinking|thoughts?|reasoning)"
+CLOSED_THOUGHTS = re.compile(rf"^.*</{THOUGHTS}>", re.DOTALL | re.IGNORECASE)
+OPEN_THOUGHTS = re.compile(rf"<{THOUGHTS}>.*$", re.DOTALL | re.IGNORECASE)
+END = re.compile(r"</s>|<\|(?:endoftext|im_end|eot_id|end_of_text|end|eos)\|>|<eos>|<end_of_turn>")
+TURN = re.compile(  # the next turn of a dialogue
+    r"^[ \t]*(?:[#*_>]+[ \t]*)?(?:Human|User)[ \t]*[*_]*:"
+    r"|^[ \t]*\#{2,4}[ \t]*(?:Instruction|Input|Human|User)\b|\[INST\]"
+    r"|<\|(?:user|im_start)\|>|<\|start_header_id\|>|<start_of_turn>",
     re.MULTILINE,
 )
+SPEAKER = re.compile(
+    r"\s*(?:(?:<\|im_start\|>|<start_of_turn>)\s*(?:assistant|model)\b|<\|assistant\|>"
+    r"|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|\[/INST\]|Assistant[ \t]*:"
+    r"|\#{2,4}[ \t]*(?:Response|Assistant)[ \t]*:)",
+    re.IGNORECASE,
+)
+QUESTION = re.compile(
+    r"^[ \t]*(?:[#*_>]+[ \t]*)?(?:Q|(?i:question|problem))[ \t]*[*_]*:", re.MULTILINE
+)
+STEP = re.compile(r"\b(?:step|part|problem|question|exercise)\s+\d+", re.IGNORECASE)
 TRACEBACK = re.compile(
     r"Traceback \(most recent call last\)|^[ \t]*\w{0,60}(?:Error|Exception)\b\s*(?::|$)",
     re.MULTILINE,
@@ -38,7 +52,7 @@ PHRASE = re.compile(
     r"(?<![a-z])answers?[*_`\"']{0,3}"
     r"(?:[ \t]+(?:to|of|for|in|as)\b[^.:\n]{0,60}?(?=[ \t](?:is|are)\b))?[ \t]*"
     r"(?:(?:is|are|would be|should be|must be)\b(?!n't)|:|=|[–—][ \t])"
-    r"|<answer>",
+    r"|<answer>|答案?(?:是|为|為|[:：])|Ответ[ \t]*:|답은|उत्तर[ \t]*:",
     re.IGNORECASE,
 )
 CHOICE_PHRASE = re.compile(
@@ -57,7 +71,7 @@ JUDGING = re.compile(
 )
 SENTENCE_END = re.compile(
     r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bRs)(?<!\bapprox)(?<!\b[ap]\.m)(?<![ap]\.m)[.!?]{1,3}(?=[\s\"'*)\]]|$)"
-    r"(?!\s*[ap]\.?m)|\n|</answer>"
+    r"(?!\s*[ap]\.?m)|[。！？；।]|\n|</answer>"
 )
 BECAUSE = re.compile(
     r",?\s+(?:because|since|as|so|which|where|when|given that|due to|thus|therefore|hence)\b"
@@ -65,7 +79,7 @@ BECAUSE = re.compile(
     re.IGNORECASE,
 )
 AMOUNT = re.compile(
-    r"(?<![A-Za-z0-9_.])"
+    r"(?<![A-Za-z0-9_.^])(?<![\^_]\{)"
     r"[-+]?\s?(?:[$€£]\s?)?[-+]?"
     r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?:[eE][-+]?\d{1,3}\b|\s*\*\s*10\s*\^\s*\{?-?\d+\}?)?"
@@ -83,14 +97,37 @@ class Found:
     where: str
 
 
-def cut(text: str) -> str:
-    """The text up to the first sign that the model went on to another problem.
+def cut(text: str, kind: str | None = None) -> str:
+    """The text without thoughts, up to the first sign that the model went on past its answer.
 
-    Long runs of white space are shortened, which many patterns would read over and over.
+    A restated question cuts only after something was answered. Long runs of white space are
+    shortened, which many patterns would read over and over.
     """
     text = LONG_SPACE.sub(lambda m: "\n\n" if "\n" in m[0] else " ", text)
-    match = CUT.search(text)
-    return text[: match.start()] if match else text
+    text = OPEN_THOUGHTS.sub("", CLOSED_THOUGHTS.sub("", text))
+    while speaker := SPEAKER.match(text):
+        text = text[speaker.end() :]
+    end = END.search(text)
+    text = text[: end.start()] if end else text
+    turns = (turn.start() for turn in TURN.finditer(text) if text[: turn.start()].strip())
+    text = text[: next(turns, len(text))]
+    begun = 0
+    for match in QUESTION.finditer(text):
+        if _answered(text[begun : match.start()], kind):
+            return text[: match.start()]
+        begun = match.end()
+    return text
+
+
+def _answered(text: str, kind: str | None) -> bool:
+    """Does the text before a question hold an answer?"""
+    if not text.strip():
+        return False
+    if BOX.search(text) or "####" in text or PHRASE.search(text):
+        return True
+    if kind in ("choice", "text"):
+        return len(text.split()) <= SHORT_ANSWER
+    return bool(re.search(r"\d", STEP.sub("", text)))
 
 
 def locate(text: str, kind: str | None = None, whole: bool = False) -> Found:
@@ -98,7 +135,7 @@ def locate(text: str, kind: str | None = None, whole: bool = False) -> Found:
 
     After "answer is" it is one sentence, or with `whole` all that follows.
     """
-    text = cut(text)
+    text = cut(single_backslashes(text), kind)
     if not text.strip():
         return Found(None, "nothing found")
     box = last_box(text)
@@ -286,6 +323,7 @@ def _balanced(text: str) -> bool:
     return depth == 0 and opened <= closed and not ends_open
 
 
+SHORT_ANSWER = 8  # words
 SHORT = 300  # characters; a longer output is no answer by itself
 
 
@@ -296,7 +334,8 @@ def _from_whole_text(text: str, kind: str | None) -> Found:
         return Found(bare, "whole text")
     if kind == "text" or NO_ANSWER.fullmatch(bare):
         return Found(None, "nothing found")
-    return last_amount(text)
+    question = QUESTION.match(text.lstrip())  # a question that is restated answers nothing
+    return last_amount(text.lstrip().partition("\n")[2] if question else text)
 
 
 def _is_bare_answer(bare: str, kind: str | None) -> bool:

@@ -159,7 +159,7 @@ WORD = re.compile(rf"(?<![\\a-zA-Z])(?!{'|'.join(NAMES)})[a-zA-Z]{{4}}")
 class Formula:
     """What is known of a formula: its letters, and of a constant its value.
 
-    `exact` is set where the value is rational, `value` (to 40 digits) where it is real and not.
+    `exact` is set where the value is rational, `value` (to 120 digits) where it is real and not.
     """
 
     letters: frozenset[str] = frozenset()
@@ -230,7 +230,7 @@ def scalars(gold: str, answer: str) -> Verdict:
         return first.infinite == second.infinite, "infinite"
     values = [one.value if one.exact is None else one.exact for one in (first, second)]
     if None not in values:
-        if None in (first.exact, second.exact) and _differ_by(*values) < Fraction(1, 10**30):
+        if None in (first.exact, second.exact) and _differ_by(*values) < Fraction(1, 10**100):
             return True, "same value"
         rounded = is_rounding(gold, answer, *values, first.exact is None or second.exact is None)
         return rounded, "rounded to 3 digits or more" if rounded else "a different number"

@@ -88,7 +88,7 @@ LATEX: list[tuple[re.Pattern[str], str]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in [
         (r"\\(?:left|right)\s*\.", ""),
-        (r"\\(?:left|right|middle|[bB]igg?[lrm]?)\s*(?![a-zA-Z])", ""),
+        (r"\\m?(?:left|right|middle|[bB]igg?[lrm]?)\s*(?![a-zA-Z])", ""),
         (r"\\(?:lbrace)(?![a-zA-Z])", r"\\{"),
         (r"\\(?:rbrace)(?![a-zA-Z])", r"\\}"),
         (r"\\(?:[lr]?vert|mid)(?![a-zA-Z])", "|"),
@@ -167,6 +167,19 @@ CHOOSE = re.compile(r"\{\s*([^{}\\]+?)\s*\\choose\s*([^{}\\]+?)\s*\}")
 OVER = re.compile(r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}|^([^{}]*)\\over(?![a-zA-Z])([^{}]*)$")
 
 
+ENVIRONMENT = re.compile(r"\\begin\s*\{")
+DOUBLED = re.compile(r"(?<!\\)\\\\(?=[a-zA-Z({\[%$,!;|])")
+
+
+def single_backslashes(text: str) -> str:
+    r"""One backslash where JSON has left two, but in the line breaks of matrices."""
+    if "\\\\" not in text:
+        return text
+    if re.search(r"\\\\begin\s*\{", text):  # all are doubled
+        return text.replace("\\\\", "\\")
+    return text if ENVIRONMENT.search(text) else DOUBLED.sub(r"\\", text)
+
+
 def spelled(text: str) -> str:
     r"""Return `text` in one spelling: no `$`, no sizes, no thin spaces, one name per symbol.
 
@@ -196,11 +209,16 @@ def _script(match: re.Match[str]) -> str:
     return "_{" + "".join(SUBSCRIPTS[c] for c in match[2]) + "}"
 
 
+PRIME = re.compile(r"^[^']*[a-zA-Z)]'+$")  # `f'` and no quoted word
+
+
 def trimmed(text: str) -> str:
     """Without the spaces, quotes, emphasis and final punctuation around an answer."""
     text = text.strip()
     while True:
-        shorter = text.strip(" \t\n*`\"'").rstrip(".,;:").strip()
+        shorter = text.strip(' \t\n*`"').rstrip(".,;:。，；：").strip()
+        if shorter.startswith("'") or not PRIME.search(shorter):  # `f'` is no quotation
+            shorter = shorter.strip("'").strip()
         if shorter.endswith("\\"):
             shorter = shorter[:-1].rstrip()
         if shorter == text:

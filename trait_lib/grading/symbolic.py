@@ -25,7 +25,7 @@ from trait_lib.grading.notation import DEGREE, FUNCTIONS, NAMES, matching
 MEMORY_BYTES = 4 * 2**30
 LARGEST_LOG = 1e6  # natural logarithm of the largest power that anybody may work out
 LARGEST_COUNT = 1e5  # argument of a factorial
-DIGITS = 40  # of a value
+DIGITS = 120  # of a value
 POINTS = 6
 CLOSE = 1e-12
 
@@ -52,9 +52,9 @@ ADAPTED = [  # order matters; latex2sympy reads these otherwise than people do
         (r"\\a(sin|cos|tan)(?![a-zA-Z])", r"\\arc\1"),
         (r"\\text\s*\{\s*([a-zA-Z])\s*\}", r"\1"),
         (rf"\\text\s*\{{\s*({'|'.join(FUNCTIONS)})\s*\}}", r"\\\1 "),
+        (r"([_^])\s*(\d+|\w)", r"\1{\2}"),
         (r"(?<![\\a-zA-Z])([a-zA-Z]|\d)\s*(?=\()", r"\1*"),
         (r"(?<=\))\s*(?=\d)", "*"),
-        (r"([_^])\s*(\d+|\w)", r"\1{\2}"),
         (r"/\s*(\d+|[a-zA-Z])\s*(?=[\w\\(])", r"/\1*"),
         (r"\*", r"\\cdot "),
     ]
