@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from trait_lib import code, records
-from trait_lib.grading.answers import as_text, grade
+from trait_lib.grading.answers import grade
 from trait_lib.grading.formulas import algebra
 from trait_lib.run import hash_value
 
@@ -39,28 +39,10 @@ def grade_row(row: Mapping[str, Any], where: str, compat: bool = False) -> dict[
         raise ValueError(f"{where} has no field {missing[0]!r}")
     kind = str(row.get("kind") or "").strip().lower() or None
     try:
-        text, note = output_text(row["prediction_text"])
-        verdict = grade(row["gold"], text, kind, (), row.get("options"), compat)
+        verdict = grade(row["gold"], row["prediction_text"], kind, (), row.get("options"), compat)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    return {**row, **asdict(verdict), "reason": verdict.reason + note}
-
-
-def output_text(given: Any) -> tuple[str | None, str]:
-    """The text of an output, with a note when it was the first of a list; None stays None.
-
-    Raises:
-        ValueError: it is no text, number or list of texts.
-    """
-    note = ""
-    while isinstance(given, list) and given:
-        given, note = given[0], " (first of a list)"
-    if isinstance(given, bool) or not isinstance(given, str | int | float | None):
-        raise ValueError(
-            f"prediction_text is {type(given).__name__} {str(given)[:40]!r}; it must be a text, "
-            "a list of texts, or null where the model gave nothing"
-        )
-    return (None if given is None else as_text(given)), note
+    return {**row, **asdict(verdict)}
 
 
 def numbered(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -18,10 +18,10 @@ from typing import Any
 
 from trait_lib.grading import choices
 from trait_lib.grading import compat as compat_rules
-from trait_lib.grading.equivalence import equivalent
-from trait_lib.grading.extraction import Found, choice_letter, extract
+from trait_lib.grading.equivalence import elements, equivalent
+from trait_lib.grading.extraction import Found, all_boxes, choice_letter, extract, last_box
 from trait_lib.grading.formulas import LONGEST, algebra, readable
-from trait_lib.grading.notation import spelled
+from trait_lib.grading.notation import single_backslashes, spelled
 from trait_lib.grading.units import without_units
 from trait_lib.grading.words import decimals, is_text, plain_words, spoken_number
 
@@ -44,7 +44,7 @@ _turn = threading.Lock()  # there is one worker, and one output at a time
 
 def grade(
     gold: Any,
-    text: str | None,
+    text: Any,
     kind: str | None = None,
     alternatives: Sequence[str] = (),
     options: Any = None,
@@ -54,7 +54,8 @@ def grade(
 
     Args:
         gold: the right answer; numbers are accepted as they come from JSON.
-        text: the model's output without the prompt; None is a wrong answer.
+        text: the model's output without the prompt; None is a wrong answer, and of a list the
+            first counts.
         kind: number, math, text or choice; without it, taken from `gold`.
         alternatives: other right answers.
         options: of a multiple choice: their texts in order, {letter: text}, or one line
@@ -64,11 +65,13 @@ def grade(
             numbers; it knows no other right answers and no options.
 
     Raises:
-        ValueError: an unknown kind, or options that do not hold the right answer.
+        ValueError: an unknown kind, a gold that is no answer, an output that is no text, or
+            options that do not hold the right answer.
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}; it must be one of {', '.join(KINDS)}")
-    gold, listed = as_text(gold), choices.parse(options) if options else {}
+    (text, note), gold = output_text(text), gold_text(gold)
+    listed = choices.parse(options) if options else {}
     right = choices.letter_of(gold, listed, kind) if listed and not compat else ""
     if not listed and not (compat and kind):
         kind = _kind_of(gold, kind)
@@ -81,11 +84,13 @@ def grade(
                 elif listed:
                     correct, found = _of_options(right, text, kind, listed)
                 else:
-                    golds = [gold, *map(as_text, alternatives)]
+                    golds = [gold, *map(gold_text, alternatives)]
                     correct, found = _of_text(golds, text, kind)
         except Exception as error:  # one strange output must not end the grading of all others
             correct, found = False, Found(None, f"cannot be read ({type(error).__name__})")
-        return Grade(correct, found.answer, found.where, round(time.perf_counter() - started, 6))
+        return Grade(
+            correct, found.answer, found.where + note, round(time.perf_counter() - started, 6)
+        )
 
 
 def _kind_of(gold: str, announced: str | None) -> str:
@@ -119,7 +124,9 @@ def _of_text(golds: Sequence[str], text: str | None, kind: str | None) -> tuple[
     found = extract(text, kind) if isinstance(text, str) else Found(None, "no output")
     if found.answer is None:
         return False, found
-    verdicts = [_compare(answer, found.answer, kind) for answer in golds]
+    verdicts = [_compare(gold, found.answer, kind) for gold in golds]
+    if kind != "choice" and (boxes := all_boxes(text)):  # one for each element of a list
+        verdicts += [_compare(gold, boxes, kind) for gold in golds if len(elements(gold)) > 1]
     correct, reason = next((v for v in verdicts if v[0]), verdicts[0])
     return correct, Found(found.answer, f"{found.where}: {reason}")
 
@@ -155,7 +162,7 @@ def same_answer(gold: Any, answer: str, kind: str | None = None) -> bool:
         answer: the other one, without words around it.
         kind: number, math, text or choice; without it, taken from `gold`.
     """
-    gold = as_text(gold)
+    gold = gold_text(gold)
     kind = _kind_of(gold, kind)
     with _turn, _time_limit(), algebra().within(SECONDS):
         return _compare(gold, choice_letter(answer) or "" if kind == "choice" else answer, kind)[0]
@@ -188,13 +195,44 @@ def _time_limit() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def as_text(gold: Any) -> str:
-    """A gold answer as text; `145.0` from JSON is 145."""
-    if isinstance(gold, bool) or gold is None:
-        return str(gold)
-    if isinstance(gold, float) and math.isfinite(gold) and gold == int(gold):
-        return str(int(gold))
-    return str(gold)
+def gold_text(gold: Any) -> str:
+    """A right answer as text: `145.0` from JSON is 145, and a worked solution is its answer.
+
+    Raises:
+        ValueError: null, empty, a list or an object.
+    """
+    if gold is None or not isinstance(gold, str | int | float) or not str(gold).strip():
+        raise ValueError(
+            f"gold is {type(gold).__name__} {str(gold)[:40]!r}; it must be one right answer, as a "
+            "text or a number (other right answers go into `alternatives`)"
+        )
+    text = single_backslashes(as_text(gold))
+    if "####" in text and (marked := text.rpartition("####")[2].strip()):
+        return marked
+    return last_box(text) or text
+
+
+def output_text(output: Any) -> tuple[str | None, str]:
+    """(the text of an output, a note where it is the first of a list); None stays None.
+
+    Raises:
+        ValueError: it is no text, number or list of texts.
+    """
+    note = ""
+    while isinstance(output, list | tuple) and output:
+        output, note = output[0], " (the first of a list)"
+    if isinstance(output, bool) or not isinstance(output, str | int | float | None):
+        raise ValueError(
+            f"prediction_text is {type(output).__name__} {str(output)[:40]!r}; it must be a text, "
+            "a list of texts, or null where the model gave nothing"
+        )
+    return (None if output is None else as_text(output)), note
+
+
+def as_text(value: str | float) -> str:
+    """A value from JSON as text; `145.0` is 145."""
+    whole = isinstance(value, float) and math.isfinite(value) and value == int(value)
+    return str(int(value) if whole else value)
 
 
 def _compare(gold: str, answer: str, kind: str | None) -> tuple[bool, str]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from trait_lib.grading.formulas import LONGEST, Verdict, algebra, exact_value, readable, scalars
 from trait_lib.grading.notation import DEGREE, levels, outside, spelled, squeezed, trimmed
 from trait_lib.grading.units import UNIT_POWER, based_number, without_units
-from trait_lib.grading.words import has_words, is_text, plain_words, same_words
+from trait_lib.grading.words import TEXT_GROUP, has_words, is_text, plain_words, same_words
 
 AN_AMOUNT = re.compile(r"[-+]?[\d.,]*\d(?:/\d+)?%?")
 LONGEST_FORM = 20_000  # characters; above, only equal text is equal
@@ -40,8 +40,9 @@ def equivalent(gold: str, answer: str, kind: str | None = None) -> Verdict:
     gold, answer = spelled(gold), spelled(answer)
     if squeezed(gold) == squeezed(answer):
         return bool(squeezed(gold)), "same text"
-    if based := _bases(gold, answer):
-        return based
+    for rule in (_bases, _moments):
+        if verdict := rule(gold, answer):
+            return verdict
     if squeezed(gold).replace(DEGREE, "") == squeezed(answer).replace(DEGREE, ""):
         return True, "same but for degree signs"
     if has_words(gold) and _without_and(gold) == _without_and(answer):
@@ -73,6 +74,41 @@ def _bases(gold: str, answer: str) -> Verdict | None:
         return None
     same = first == second
     return same, "same digits in the same base" if same else "a different number or base"
+
+
+MOMENTS = {  # what is no number and no ratio, in its parts
+    name: re.compile(pattern, re.IGNORECASE)
+    for name, pattern in {
+        "time": r"(\d{1,2}):([0-5]\d)(?::([0-5]\d))?\s*([ap])?\.?\s*(?:m\b)?\.?",
+        "date": r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})",
+        "day": r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{2}|\d{4})",
+        "range": r"(\d+(?:\.\d+)?)\s*(?:--?|\bto\b)\s*(\d+(?:\.\d+)?)",
+    }.items()
+}
+
+
+def _moment(text: str) -> tuple[str, ...] | None:
+    """(what it is, its parts) of a time of day, a date or a range; else None."""
+    text = without_units(TEXT_GROUP.sub(r" \1 ", text)).strip()
+    for name, pattern in MOMENTS.items():
+        if match := pattern.fullmatch(text):
+            parts = [(part or "").lower().lstrip("0") for part in match.groups()]
+            if name == "range" and float(match[1]) >= float(match[2]):
+                return None
+            return (name, *parts)
+    return None
+
+
+def _moments(gold: str, answer: str) -> Verdict | None:
+    """The verdict when the right answer is a time, a date or a range, or both answers are."""
+    first, second = _moment(gold), _moment(answer)
+    if first is None or (first[0] == "time" and second is None):
+        return None
+    if first[0] == "range" and second is None and not re.fullmatch(r"[\d\s+*/().-]+", answer):
+        return None
+    if second and first[0] == second[0] == "time" and not first[4]:
+        first, second = first[:4], second[:4]
+    return first == second, f"the same {first[0]}" if first == second else f"another {first[0]}"
 
 
 def _long_numbers(gold: str, answer: str) -> Verdict:

@@ -156,23 +156,29 @@ def locate(text: str, kind: str | None = None, whole: bool = False) -> Found:
 
 
 def last_box(text: str) -> str | None:
-    r"""The contents of the last balanced `\boxed{}` or `\fbox{}`, or None. One pass."""
+    r"""The contents of the last balanced `\boxed{}` or `\fbox{}`, or None."""
+    return next(reversed(_boxes(text)), None)
+
+
+def all_boxes(text: str) -> str | None:
+    """The contents of the boxes of an output, each once, as a list; None of fewer than two."""
+    found = dict.fromkeys(_boxes(cut(single_backslashes(text))))
+    return ", ".join(found) if len(found) > 1 else None
+
+
+def _boxes(text: str) -> list[str]:
+    """The contents of the balanced boxes, in order. One pass."""
     starts = {match.end() - 1 for match in BOX.finditer(text)}
-    if not starts:
-        return None
     stack: list[int] = []
     closed: dict[int, int] = {}
-    for match in re.finditer(r"\\[\\{}]|[{}]", text):
+    for match in re.finditer(r"\\[\\{}]|[{}]", text) if starts else ():
         if match[0] == "{":
             stack.append(match.start())
         elif match[0] == "}" and stack:
             opening = stack.pop()
             if opening in starts:
                 closed[opening] = match.start()
-    if not closed:
-        return None
-    last = max(closed)
-    return text[last + 1 : closed[last]]
+    return [text[start + 1 : closed[start]] for start in sorted(closed)]
 
 
 def minerva(text: str) -> str | None:

@@ -18,6 +18,9 @@ SMALL = (
 ).split()
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 SCALES = {
+    "dozen": 12,
+    "dozens": 12,
+    "score": 20,
     "hundred": 10**2,
     "thousand": 10**3,
     "million": 10**6,
