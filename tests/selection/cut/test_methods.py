@@ -67,7 +67,7 @@ def rankings(tmp_path_factory, sums, tales):
 
 
 def scores(rankings, name, parts):
-    rows = rankings[name].stream(parts, True)()
+    rows = rankings[name].stream(parts, True)
     return np.concatenate([batch.score for batch in rows])
 
 

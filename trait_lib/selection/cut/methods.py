@@ -6,7 +6,7 @@ not in the paper; what each is worth on open text stands in notebook 01.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -58,7 +58,7 @@ class Ranking:
     """One way of putting the documents of a corpus in order."""
 
     name: str
-    stream: Callable[[Sequence[Path], bool], ranking.Stream]  # parts, one_each -> rows with scores
+    stream: Callable[[Sequence[Path], bool], Iterator[ranking.Ranked]]  # of parts, one_each
     key: Callable[[Sequence[Path]], Key] | None = None  # parts -> its score
     scorer: Mapping[str, Any] | None = None  # its own method in the first pass, where it has one
     column: str = ""  # of that scorer's numbers in the parts

@@ -271,30 +271,25 @@ def from_hub(name: str, batch: int = 64, max_tokens: int = 512) -> Scorer:
         max_tokens: a document is cut there; that scorer was trained with 512.
     """
     import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import pipeline
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    tokenizer = AutoTokenizer.from_pretrained(name)
-    model = AutoModelForSequenceClassification.from_pretrained(name, dtype=dtype).to(device).eval()
-    if model.config.num_labels != 1:
-        raise ValueError(f"{name} has {model.config.num_labels} outputs; a scorer has one")
+    on_gpu = torch.cuda.is_available()
+    model = pipeline(
+        "text-classification",
+        model=name,
+        device=0 if on_gpu else "cpu",
+        dtype=torch.bfloat16 if on_gpu else torch.float32,
+    )
+    if (outputs := model.model.config.num_labels) != 1:
+        raise ValueError(f"{name} has {outputs} outputs; a scorer has one")
+    settings = {"function_to_apply": "none", "truncation": True, "max_length": max_tokens}
 
-    @torch.inference_mode()
     def score(texts: Sequence[str]) -> np.ndarray:
         # texts of similar length share a batch, so little is spent on padding
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         scores = np.empty(len(texts))
-        for start in range(0, len(order), batch):
-            part = order[start : start + batch]
-            inputs = tokenizer(
-                [valid_text(texts[i]) for i in part],
-                truncation=True,
-                max_length=max_tokens,
-                padding=True,
-                return_tensors="pt",
-            ).to(device)
-            scores[part] = model(**inputs).logits[:, 0].float().cpu().numpy()  # (batch, 1)
+        clean = [valid_text(texts[i]) for i in order]
+        scores[order] = [one["score"] for one in model(clean, batch_size=batch, **settings)]
         return scores
 
     return score
