@@ -10,8 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from trait_lib.replica.stand_ins import batches
-from trait_lib.replica.stand_ins.teacher import BadRequest
+from trait_lib.replica.stand_ins.batches import BadRequest, Desk
 from trait_lib.teacher import client, prices
 from trait_lib.teacher.ledger import Ledger, Request
 
@@ -27,11 +26,13 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self):
+        if self.path == "/v1/models":
+            return self.answer({"data": [{"id": "tiny", "object": "model"}]})
         self.desk_answer("GET", b"")
 
     def do_POST(self):
         raw = self.rfile.read(int(self.headers["Content-Length"]))
-        if not self.path.endswith("/chat/completions"):
+        if not self.path.endswith("/completions"):
             return self.desk_answer("POST", raw)
         body = json.loads(raw)
         name = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
@@ -61,8 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             made = self.server.desk.handle(method, self.path, self.headers, raw)
         except BadRequest as error:
-            body = {"error": {"code": error.code, "message": str(error)}}
-            return self.answer({"status": error.status, "body": json.dumps(body)})
+            return self.answer({"status": error.status, "body": json.dumps(error.body)})
         self.server.calls.append(place)
         if "hold" in fault:
             fault["hold"].set()
@@ -72,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, reply):
         """`reply`: a completion, or a dictionary of status, headers, body, delay, drop."""
-        if "choices" in reply or "error" in reply:
+        if not reply.keys() & {"status", "body", "delay", "drop", "headers"}:
             reply = {"body": json.dumps(reply)}
         time.sleep(reply.get("delay", 0))
         content = reply.get("body", "{}").encode()
@@ -102,7 +102,7 @@ class Server(ThreadingHTTPServer):
         self.bodies, self.keys, self.times = [], [], []
         self.open = self.most_open = 0
         self.at, self.calls = lambda place: None, []
-        self.desk = batches.Desk(lambda body: behaviour(0, body), 0.0)
+        self.desk = Desk(lambda body: behaviour(0, body), 0.0)
 
     @property
     def url(self):
@@ -114,7 +114,10 @@ class Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def serve():
-    """Start servers by `serve(behaviour)`; behaviour(nth time for this body, body) -> reply."""
+    """Start servers by `serve(behaviour)`; behaviour(nth time for this body, body) -> reply.
+
+    The body is that of a chat or of a text completion.
+    """
     started = []
 
     def start(behaviour):

@@ -2,8 +2,6 @@
 
 import json
 import os
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
@@ -72,81 +70,60 @@ def loaded(model_folder):
     return checkpoint.load(model_folder)
 
 
-class Completions(BaseHTTPRequestHandler):
+class Model:
     """What vLLM answers: completions of a text, and log-probabilities of echoed tokens."""
 
-    protocol_version = "HTTP/1.1"
+    def __init__(self, loaded):
+        self.model, self.tokenizer = loaded
+        self.failures, self.silent = [], False
 
-    def do_GET(self):
-        self.reply(200, {"object": "list", "data": [{"id": "tiny", "object": "model"}]})
-
-    def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.asked.append(asked)
-            self.server.keys.append(self.headers.get("Authorization"))
-            if self.server.failures:
-                status = self.server.failures.pop(0)
-                return self.reply(status, {"error": {"message": "not now", "code": status}})
-            if asked["model"] != "tiny":
-                return self.reply(404, {"error": {"message": "unknown model", "code": 404}})
-            if asked.get("echo"):
-                choice = {"text": "", "logprobs": self.echoed(asked["prompt"])}
-                count = 1
-            else:
-                text, count = self.completed(asked)
-                choice = {"text": text, "logprobs": None}
+    def __call__(self, number, asked):
+        if self.failures:
+            status = self.failures.pop(0)
+            error = {"error": {"message": "not now", "code": status}}
+            return {"status": status, "body": json.dumps(error)}
+        if asked["model"] != "tiny":
+            error = {"error": {"message": "unknown model", "code": 404}}
+            return {"status": 404, "body": json.dumps(error)}
+        if asked.get("echo"):
+            choice = {"text": "", "logprobs": self.echoed(asked["prompt"])}
+            count = 1
+        else:
+            text, count = self.completed(asked)
+            choice = {"text": text, "logprobs": None}
         usage = {"prompt_tokens": 1, "completion_tokens": count, "total_tokens": 1 + count}
-        choice |= {"index": 0, "finish_reason": "stop"}
-        reply = {"id": "1", "object": "text_completion", "created": 0, "model": asked["model"]}
-        self.reply(200, {**reply, "choices": [choice], "usage": usage})
+        return {"choices": [choice | {"index": 0, "finish_reason": "stop"}], "usage": usage}
 
     def completed(self, asked):
         """One prompt, alone, with `generate` of transformers."""
-        model, tokenizer = self.server.loaded
-        ids = tokenizer(asked["prompt"], return_tensors="pt")
-        stops = {"stop_strings": asked["stop"], "tokenizer": tokenizer} if asked["stop"] else {}
+        ids = self.tokenizer(asked["prompt"], return_tensors="pt")
+        stops = {"stop_strings": asked["stop"], "tokenizer": self.tokenizer}
         with torch.no_grad():
-            made = model.generate(
-                **ids, max_new_tokens=asked["max_tokens"], do_sample=False, **stops
+            made = self.model.generate(
+                **ids,
+                max_new_tokens=asked["max_tokens"],
+                do_sample=False,
+                **(stops if asked["stop"] else {}),
             )
         new = made[0, ids["input_ids"].shape[1] :].tolist()
-        text = tokenizer.decode(new, skip_special_tokens=True)
+        text = self.tokenizer.decode(new, skip_special_tokens=True)
         return generation.cut(text, asked["stop"] or ()), len(new)
 
     def echoed(self, tokens):
-        if self.server.silent:
+        if self.silent:
             return None
-        model, tokenizer = self.server.loaded
         with torch.no_grad():
-            logits = model(input_ids=torch.tensor([tokens])).logits[0].float()
+            logits = self.model(input_ids=torch.tensor([tokens])).logits[0].float()
         logged = torch.log_softmax(logits, -1)
         found = [None, *(logged[n, one].item() for n, one in enumerate(tokens[1:]))]
         found.append(logged[-1].max().item())
-        return {"tokens": tokenizer.convert_ids_to_tokens(tokens), "token_logprobs": found}
-
-    def reply(self, status, value):
-        data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass
+        return {"tokens": self.tokenizer.convert_ids_to_tokens(tokens), "token_logprobs": found}
 
 
 @pytest.fixture
-def server(loaded):
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Completions)
-    httpd.loaded, httpd.lock = loaded, threading.Lock()
-    httpd.asked, httpd.keys, httpd.failures, httpd.silent = [], [], [], False
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    httpd.url = f"http://127.0.0.1:{httpd.server_port}/v1"
-    yield httpd
-    httpd.shutdown()
-    httpd.server_close()
+def server(loaded, serve):
+    """The tiny model behind the server of all tests; `server.behaviour` is the `Model`."""
+    return serve(Model(loaded))
 
 
 @pytest.fixture

@@ -1,23 +1,18 @@
-"""Win rates: both orders, ties, flips, lengths, and a book in which nothing is asked twice."""
-
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
+"""Win rates: both orders, ties, flips, lengths, and a ledger in which nothing is asked twice."""
 
 import numpy as np
 import openai
 import pytest
 
-from trait_lib import ROOT, records
+from trait_lib import records
 from trait_lib.evaluation import pairwise
 from trait_lib.evaluation.pairwise import Judged, Pair
 from trait_lib.replica.stand_ins import judge as stand_in
+from trait_lib.teacher import prices
+from trait_lib.teacher.ledger import Ledger
+from trait_lib.teacher.settings import TeacherStopped
 
 TEMPLATE = pairwise.load_template(pairwise.template_path("ads"))
-PATIENCE = 60
 
 
 def pairs(count, task="title", base="a red kettle", adapted="a silent kettle by Mora"):
@@ -31,16 +26,15 @@ def problems(tmp_path):
     return tmp_path / "problems.jsonl"
 
 
-def counted(ask):
-    """(an `ask` that counts, its counts)."""
-    seen = []
-    return lambda chats: (seen.extend(chats), ask(chats))[1], seen
-
-
 def judged(problems, book, some, **faults):
     with stand_in.serve([problems], **faults) as (url, model):
-        ask, seen = counted(pairwise.openai_judge(model, url))
-        return pairwise.judge(some, TEMPLATE, ask, model, book), seen
+        ask = pairwise.openai_judge(model, url, book, prices.load_price(model))
+        return pairwise.judge(some, TEMPLATE, ask), sends(book)
+
+
+def sends(book):
+    with Ledger(book) as ledger:
+        return ledger.totals()["sends"]
 
 
 def test_the_better_answer_wins_in_both_orders(problems, tmp_path):
@@ -49,9 +43,9 @@ def test_the_better_answer_wins_in_both_orders(problems, tmp_path):
         *pairs(3, base="silent kettle by Mora"),
         *pairs(2, base="a silent kettle by Mora"),
     ]
-    found, seen = judged(problems, tmp_path / "book.jsonl", some)
+    found, asked = judged(problems, tmp_path / "book", some)
     assert [one.score for one in found] == [1.0] * 4 + [0.0] * 3 + [0.5] * 2
-    assert len({json.dumps(chat) for chat in seen}) == 14  # two a pair, none for equal texts
+    assert asked == 14  # two a pair, none for equal texts
     rate = pairwise.win_rate(found, seed=0)
     assert (rate.raw, rate.wins, rate.losses, rate.ties, rate.same) == (5 / 9, 4, 3, 2, 2)
     assert (rate.flip_rate, rate.first_rate, rate.flagged) == (0, 0.5, False)
@@ -169,71 +163,38 @@ def test_tasks_count_equally(problems, tmp_path):
         pairwise.win_rate([], 0)
 
 
-def test_nothing_is_asked_twice_and_what_failed_is_asked_again(problems, tmp_path):
-    book, some = tmp_path / "book.jsonl", pairs(70)
-    first, seen = judged(problems, book, some)
-    assert len(seen) == 140
-    second, seen = judged(problems, book, some)
-    assert (second, seen) == (first, [])
-    _, seen = judged(problems, book, [*some, *pairs(1, adapted="a Mora kettle")])
-    assert len(seen) == 2
-    _, seen = judged(problems, book, some[:5], position_bias=0.1)  # another judge
-    assert len(seen) == 10
-    silent, seen = counted(lambda chats: [None] * len(chats))
-    missed = pairwise.judge(some[:3], TEMPLATE, silent, "silent", book)
-    assert [one.score for one in missed] == [0.5] * 3
-    assert pairwise.win_rate(missed, 0).unreadable == 3
-    assert pairwise.win_rate(missed, 0).flip_rate is None
-    pairwise.judge(some[:3], TEMPLATE, silent, "silent", book)
-    assert len(seen) == 12
-    with pytest.raises(ValueError, match="6 chats and gave 0 replies"):
-        pairwise.judge(some[:3], TEMPLATE, lambda chats: [], "short", book)
+def test_nothing_is_asked_twice_and_what_failed_is_asked_again(problems, tmp_path, serve):
+    book, some = tmp_path / "book", pairs(70)
+    first, asked = judged(problems, book, some)
+    assert asked == 140
+    assert judged(problems, book, some) == (first, 140)
+    assert judged(problems, book, [*some, *pairs(1, adapted="a Mora kettle")])[1] == 142
+    assert judged(problems, book, some[:5], position_bias=0.1)[1] == 152  # another judge
+
+    def behaviour(number, body):
+        if number == 0 and "Title 1?" in body["messages"][1]["content"]:
+            return {"status": 400, "body": "{}"}
+        choice = {"message": {"content": "<think>Better: B</think>Better: A"}}
+        return {"choices": [choice | {"finish_reason": "stop"}]}
+
+    price = prices.Price("m", "USD", "2026-01-01", 0.0, 0.0)
+    ask = pairwise.openai_judge("m", serve(behaviour).url, tmp_path / "other", price)
+    with pytest.raises(TeacherStopped, match=r"127\.0\.0\.1.*HTTP 400"):
+        pairwise.judge(some[:5], TEMPLATE, ask)
+    before = sends(tmp_path / "other")
+    found = pairwise.judge(some[:5], TEMPLATE, ask)
+    assert all(one.flipped for one in found)  # what was thought is no verdict
+    assert sends(tmp_path / "other") <= before + 10
 
 
-KILLED = """
-import sys, time
-from trait_lib.evaluation import pairwise
-template = pairwise.load_template(pairwise.template_path("ads"))
-some = [pairwise.Pair(str(n), "t", f"q{n}", "a", "b") for n in range(400)]
-def ask(chats):
-    time.sleep(0.05)
-    return ["Better: A"] * len(chats)
-pairwise.judge(some, template, ask, "slow", sys.argv[1])
-"""
-
-
-def test_a_killed_run_goes_on_with_what_it_has(tmp_path):
-    book = tmp_path / "book.jsonl"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(book)], cwd=ROOT)
-    deadline = time.monotonic() + PATIENCE
-    while not (book.exists() and book.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    kept = book.read_bytes().count(b"\n")
-    with open(book, "ab") as handle:
-        handle.write(b'{"key": "half')  # as a kill in the middle of a write leaves it
-    some = [Pair(str(n), "t", f"q{n}", "a", "b") for n in range(400)]
-    ask, seen = counted(lambda chats: ["Better: A"] * len(chats))
-    found = pairwise.judge(some, TEMPLATE, ask, "slow", book)
-    assert kept > 0
-    assert len(seen) == 800 - kept
-    assert all(one.flipped for one in found)
-    assert book.read_bytes().count(b"\n") == 800
-
-
-def test_two_runs_do_not_ask_at_the_same_time(tmp_path):
-    book = tmp_path / "book.jsonl"
-
-    def ask(chats):
-        with pytest.raises(ValueError, match="another process"):
-            pairwise.judge(pairs(1), TEMPLATE, lambda more: ["Better: A"] * len(more), "x", book)
-        return ["Better: B"] * len(chats)
-
-    assert len(pairwise.judge(pairs(1), TEMPLATE, ask, "x", book)) == 1
-    book.write_text('{"other": 1}\n')
-    with pytest.raises(ValueError, match=r"book\.jsonl:1: not a reply of a judge"):
-        pairwise.judge(pairs(1), TEMPLATE, ask, "x", book)
+def test_a_judge_without_verdicts_is_stopped_before_the_money_is_gone(tmp_path, serve):
+    reply = {"choices": [{"message": {"content": "Both are fine."}, "finish_reason": "stop"}]}
+    server = serve(lambda number, body: reply)
+    price = prices.Price("m", "USD", "2026-01-01", 0.0, 0.0)
+    ask = pairwise.openai_judge("m", server.url, tmp_path / "book", price)
+    with pytest.raises(TeacherStopped, match=r"verdicts: 20 of the first 20.*Both are fine"):
+        pairwise.judge(pairs(70), TEMPLATE, ask)
+    assert len(server.bodies) == 20
 
 
 def test_bad_templates_are_named(tmp_path):
@@ -261,6 +222,3 @@ def test_the_stand_in_refuses_what_it_does_not_know(problems):
                 client.chat.completions.create(
                     model=model, messages=[{"role": "user", "content": text}]
                 )
-        ask = pairwise.openai_judge(model, url)
-        unknown = pairwise.messages(TEMPLATE, Pair("1", "t", "Who?", "a", "b"), False)
-        assert ask([unknown]) == [None]

@@ -286,7 +286,7 @@ LESSON = (
 
 
 def grade(text):
-    return int(rubric.judge(text).removeprefix("Educational score: "))
+    return int(rubric.reply(text).removeprefix("Educational score: "))
 
 
 def test_a_lesson_gets_all_points_and_a_bare_story_fewer():

@@ -416,7 +416,7 @@ def test_replies_entered_before_a_fetch_broke_off_are_not_entered_twice(
 
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "apply", full_disk)
-        with pytest.raises(OSError, match="no space left"):
+        with pytest.raises(client.TeacherStopped, match=r"ledger.*no space left.*make room"):
             ask(server, TEXTS, route=BATCH)
     done = totals(tmp_path)["done"]
     assert 0 < done < 12
@@ -427,7 +427,7 @@ def test_replies_entered_before_a_fetch_broke_off_are_not_entered_twice(
 
 def test_the_stand_in_teacher_takes_batches():
     """The server of the small tiers, by its own address and over both of its interfaces."""
-    from trait_lib.replica.stand_ins import batches, teacher
+    from trait_lib.replica.stand_ins import teacher
 
     prompt = "Task: educational-quality\n<document>\nA dorn is six pims.\n</document>"
     request = [Request([{"role": "user", "content": prompt}])]
@@ -439,7 +439,7 @@ def test_the_stand_in_teacher_takes_batches():
             asked = (request, settings, client.Limits(), book, price, where, route)
             return await client.ask(*asked)
 
-    with batches.serve() as url:
+    with teacher.serve() as url:
         found = [asyncio.run(go(url, ":memory:", route)) for route in (BATCH, client.Route())]
     assert found[0] == found[1]
     assert "score" in found[0][0].text.lower()

@@ -95,7 +95,7 @@ def test_changes_are_made_together_or_not_at_all(book):
 def test_verdicts_stand_beside_the_replies(book, tmp_path):
     send(book)
     answer(book)
-    book.judge({KEY: "wrong_answer"})
+    book.enter_verdicts({KEY: "wrong_answer"})
     book.export(tmp_path / "out.jsonl")
     (row,) = records.read_rows(tmp_path / "out.jsonl")
     assert row["verdict"] == "wrong_answer"

@@ -12,31 +12,27 @@ opponent, and any model that the given `ask` reaches is the judge.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import jinja2
 import numpy as np
 
-from trait_lib import ROOT, records
+from trait_lib import ROOT
 from trait_lib.evaluation import statistics
 from trait_lib.teacher import templates
+from trait_lib.teacher.prices import Price
+from trait_lib.teacher.settings import Limits, Server, Settings
+from trait_lib.teacher.survey import Survey
 from trait_lib.teacher.templates import Messages
 
 Ask = Callable[[Sequence[Messages]], Sequence[str | None]]
 FLIP_LIMIT = 0.15
 NEWTON_STEPS = 25
-BATCH = 64  # requests between two writes of the book
+REPLY_TOKENS = 60  # expected of a verdict with its reason; for the plan only
 NAMED = re.compile(r"\bbetter\s*:\s*\W{0,3}(?:answer\s+)?(A|B|tie)\b", re.IGNORECASE)
 TAG = re.compile(r"<(?=/?(?:answer|question)\b)", re.IGNORECASE)
 WIN, TIE, LOSS = 1.0, 0.5, 0.0
@@ -96,7 +92,7 @@ def template_path(domain: str) -> Path:
 
 
 def load_template(path: str | Path) -> jinja2.Template:
-    """Read a template of the judge's prompt; raises as `chat.load_template` does."""
+    """Read a template of the judge's prompt; raises as `templates.load_template` does."""
     return templates.load_template(path, "win rates need prompts/judge.txt")
 
 
@@ -123,148 +119,64 @@ def verdict(reply: str | None) -> str | None:
     return None if not found else "tie" if found[-1].lower() == "tie" else found[-1].upper()
 
 
-def judge(
-    pairs: Sequence[Pair], template: jinja2.Template, ask: Ask, name: str, book: str | Path
-) -> list[Judged]:
-    """Have every pair judged in both orders; each comparison is asked once and kept in `book`.
-
-    Answers that are the same text are a tie without a question. A killed run goes on with the
-    replies that are in the book; a reply that could not be had (None) is asked for again by the
-    next run.
+def judge(pairs: Sequence[Pair], template: jinja2.Template, ask: Ask) -> list[Judged]:
+    """Have every pair judged in both orders.
 
     Args:
         pairs: see `Pair`.
         template: from `load_template`.
-        ask: sends many chats and returns their replies in order, None for one without a reply;
-            such as `openai_judge`.
-        name: of the judge, with all settings that decide its replies.
-        book: a `.jsonl` file of replies, made when there is none.
-
-    Raises:
-        ValueError: the book is not one, or another process writes it, or `ask` does not return as
-            many replies as it got chats.
+        ask: the replies to many chats in order, as verdicts; such as `openai_judge`.
     """
-    chats = {key_of(name, chat): chat for chat in comparisons(pairs, template)}
-    replies = _asked(chats, ask, Path(book))
-    by_chat = {json.dumps(chat): replies.get(key) for key, chat in chats.items()}
-    return read_replies(pairs, template, lambda chat: by_chat.get(json.dumps(chat)))
+    chats = [chat for pair in pairs for chat in comparisons(pair, template)]
+    said = iter(ask(chats) if chats else ())
+    same = ("same", "same")
+    return [Judged(pair, *((next(said), next(said)) if _differ(pair) else same)) for pair in pairs]
 
 
-def comparisons(pairs: Sequence[Pair], template: jinja2.Template) -> list[Messages]:
-    """The chats that decide all pairs, two a pair; none where both answers are the same text."""
-    return [
-        messages(template, pair, order)
-        for pair in pairs
-        for order in (False, True)
-        if _shown(pair.base) != _shown(pair.adapted)
-    ]
+def comparisons(pair: Pair, template: jinja2.Template) -> list[Messages]:
+    """The two chats that decide a pair; none where both answers are the same text."""
+    return [messages(template, pair, order) for order in (False, True)] if _differ(pair) else []
 
 
-def read_replies(
-    pairs: Sequence[Pair], template: jinja2.Template, reply: Callable[[Messages], str | None]
-) -> list[Judged]:
-    """The pairs with their verdicts; `reply` gives the judge's text for one of `comparisons`."""
-
-    def said(pair: Pair, adapted_first: bool) -> str | None:
-        if _shown(pair.base) == _shown(pair.adapted):
-            return "same"
-        return verdict(reply(messages(template, pair, adapted_first)))
-
-    return [Judged(pair, said(pair, False), said(pair, True)) for pair in pairs]
+def _differ(pair: Pair) -> bool:
+    return _shown(pair.base) != _shown(pair.adapted)
 
 
 def openai_judge(
-    model: str, base_url: str | None = None, max_tokens: int = 256, workers: int = 8
+    model: str,
+    base_url: str | None,
+    ledger: str | Path,
+    price: Price,
+    budget: float = 10.0,
+    max_tokens: int = 256,
+    workers: int = 8,
 ) -> Ask:
-    """An `ask` that sends chats to an OpenAI-compatible server by the `openai` client.
+    """An `ask` that sends chats to an OpenAI-compatible server; temperature is 0.
 
-    The key is read from OPENAI_API_KEY; a server on this machine needs none. Temperature is 0.
-    A chat that fails after the client's own retries has no reply.
+    Nothing is asked twice: replies are in `ledger`, those of a killed run too. The plan with its
+    cost is printed before the first call.
 
     Args:
         model: the judge.
-        base_url: of the server; None is OpenAI's own.
+        base_url: of the server; None is OpenAI's own. The key is read from OPENAI_API_KEY; a
+            server on this machine needs none.
+        ledger: a file; see `trait_lib.teacher.ledger`.
+        price: of the model.
+        budget: money for all replies in the ledger.
         max_tokens: of a reply.
         workers: chats in flight.
 
     Raises:
-        openai.OpenAIError: no key; or, when asking: the server knows no such model or key.
+        TeacherStopped: when asking; see `client.ask`.
     """
-    import openai
-
-    local = urlsplit(base_url or "").hostname in ("127.0.0.1", "localhost", "::1")
-    key = os.environ.get("OPENAI_API_KEY") or ("none" if local else None)
-    # a proxy set in the environment cannot reach this machine's loopback
-    http = {"http_client": openai.DefaultHttpxClient(trust_env=False)} if local else {}
-    client = openai.OpenAI(api_key=key, base_url=base_url, max_retries=5, **http)
-
-    def one(chat: Messages) -> str | None:
-        try:
-            done = client.chat.completions.create(
-                model=model, messages=chat, max_tokens=max_tokens, temperature=0
-            )
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError):
-            raise
-        except openai.APIError:
-            return None
-        return (done.choices[0].message.content or "") if done.choices else None
-
-    def ask(chats: Sequence[Messages]) -> list[str | None]:
-        with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(one, chats))
-
-    return ask
-
-
-def key_of(name: str, chat: Messages) -> str:
-    """A hash of all that decides a verdict: the judge and what it is asked."""
-    return hashlib.sha256(json.dumps([name, chat], ensure_ascii=True).encode()).hexdigest()
-
-
-def _asked(chats: Mapping[str, Messages], ask: Ask, book: Path) -> dict[str, str]:
-    """The replies by key, from the book or by asking; written after every `BATCH`."""
-    book.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(book) as handle:
-        known = _read(book, handle)
-        todo = [key for key in chats if key not in known]
-        for start in range(0, len(todo), BATCH):
-            keys = todo[start : start + BATCH]
-            replies = ask([chats[key] for key in keys])
-            if len(replies) != len(keys):
-                raise ValueError(f"the judge got {len(keys)} chats and gave {len(replies)} replies")
-            new = {key: text for key, text in zip(keys, replies, strict=True) if text is not None}
-            lines = (json.dumps({"key": key, "reply": text}) + "\n" for key, text in new.items())
-            handle.write("".join(lines).encode())
-            handle.flush()
-            os.fsync(handle.fileno())
-            known |= new
-    return {key: known[key] for key in chats if key in known}
-
-
-@contextmanager
-def _locked(book: Path) -> Iterator[Any]:
-    """The book, open to append, for this process alone."""
-    with open(book, "ab") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{book}: another process has the judge write here; wait") from None
-        yield handle
-
-
-def _read(book: Path, handle: Any) -> dict[str, str]:
-    """The replies in the book; a last line that was cut off by a kill is taken out."""
-    data = book.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        handle.truncate(whole)
-    replies = {}
-    for number, line in enumerate(data[:whole].splitlines(), start=1):
-        row = records.parse_row(line, f"{book}:{number}")
-        if not isinstance(row.get("key"), str) or not isinstance(row.get("reply"), str):
-            raise ValueError(f"{book}:{number}: not a reply of a judge")
-        replies[row["key"]] = row["reply"]
-    return replies
+    judge = Survey(
+        Settings(model, max_tokens, temperature=0.0),
+        Server(base_url),
+        price,
+        Path(ledger),
+        Limits(workers, budget=budget),
+    )
+    return lambda chats: judge.ask(chats, verdict, REPLY_TOKENS, "verdicts")
 
 
 # --- counting ---------------------------------------------------------------------------------

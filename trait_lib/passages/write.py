@@ -86,7 +86,7 @@ async def write_passages(
             else:
                 accepted[i] = row
                 verdicts[reply.key] = "accepted"
-        ledger.judge(verdicts)
+        ledger.enter_verdicts(verdicts)
     if not accepted:
         first = written.rejected[0]
         counts = count_reasons(written.rejected)

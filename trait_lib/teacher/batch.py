@@ -16,7 +16,7 @@ import json
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any, TypeVar
@@ -27,10 +27,11 @@ from tqdm import tqdm
 
 from trait_lib.teacher import ledger as book
 from trait_lib.teacher import replies
-from trait_lib.teacher.direct import FAILURES_IN_A_ROW, budget_text
+from trait_lib.teacher.direct import budget_text
 from trait_lib.teacher.ledger import Change, Ledger, Reply, Request
 from trait_lib.teacher.prices import Price, most_tokens
 from trait_lib.teacher.replies import Retry
+from trait_lib.teacher.sender import FAILURES_IN_A_ROW, SAME_ANSWERS, SAME_ANSWERS_OF_ALL
 from trait_lib.teacher.settings import BudgetReached, Limits, Route, Settings, TeacherStopped
 
 ENDPOINT = "/v1/chat/completions"
@@ -62,6 +63,7 @@ class Run:
         """Take the price of batches."""
         self.half = self.price.by_batch()
         self.server = str(self.client.base_url)
+        self.answers: dict[str, list[str]] = {}  # of each request: those that are no replies
 
     async def send_all(self, todo: Mapping[str, Request]) -> dict[str, Reply]:
         """Bring every request to its end; returns the failed ones by key.
@@ -87,8 +89,16 @@ class Run:
         return {
             key: request
             for key, request in todo.items()
-            if key not in done and key not in under_way and sent[key] < self.limits.tries
+            if key not in done
+            and key not in under_way
+            and sent[key] < self.limits.tries
+            and not self._same_again(key)
         }
+
+    def _same_again(self, key: str) -> bool:
+        """Did a request get the same answer, which is no reply, again and again?"""
+        last = self.answers.get(key, [])[-SAME_ANSWERS:]
+        return len(last) == SAME_ANSWERS and len(set(last)) == 1
 
     def _affordable(self, left: Mapping[str, Request]) -> dict[str, Request]:
         """As many of the requests as one batch may hold and the budget allows.
@@ -246,7 +256,7 @@ class Run:
             batch = await self._heard(lambda: self.client.batches.retrieve(name))
         except Lasting as stop:
             raise TeacherStopped(
-                f"batch {name}: {stop}. If it is gone for good, `python -m trait_lib.passages "
+                f"batch {name}: {stop}. If it is gone for good, `python -m trait_lib.teacher "
                 "forget LEDGER` gives it up, with what it cost"
             ) from None
         if not isinstance(batch, Batch):
@@ -264,8 +274,10 @@ class Run:
 
     async def _close(self, name: str, batch: Batch) -> None:
         """Enter everything that a finished batch gave."""
+        held = list(self.ledger.waiting_in(name))
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
             await self._fetch(name, file)
+        self._heed_answers(held)
         changes: list[Change] = []
         for key, worst in self.ledger.waiting_in(name).items():  # those that no file tells of
             if batch.status != "completed":
@@ -274,6 +286,12 @@ class Run:
         self.ledger.apply([*changes, book.batch_closed(name, batch.status)])
         if batch.status == "failed":
             self._explain(batch)
+
+    def _heed_answers(self, held: Sequence[str]) -> None:
+        """Stop when all that a batch gave is one and the same answer that is no reply."""
+        last = [self.answers.get(key, [""])[-1] for key in held]
+        if len(last) >= SAME_ANSWERS_OF_ALL and last[0] and len(set(last)) == 1:
+            self.stop = self.stop or TeacherStopped(f"{len(last)} times the same answer, {last[0]}")
 
     def _explain(self, batch: Batch) -> None:
         """Stop after a batch that the server did not accept, unless a later one may pass."""
@@ -327,14 +345,16 @@ class Run:
 
     def _read_reply(self, key: str, body: Any, worst: float) -> list[Change]:
         received = replies.read_completion(key, body, self.half, worst)
-        text = json.dumps(body, ensure_ascii=False)
         if received.reply:
-            return [book.answered(received.reply, text, worst)]
-        failed = book.failed(key, f"the reply holds no choice: {text[:80]!r}")
+            return [book.answered(received.reply, json.dumps(body), worst)]
+        fault = replies.fault_in(body)
+        text = replies.without_key(str(fault), self.client.api_key)
+        self.answers.setdefault(key, []).append(text)
+        if isinstance(fault, TeacherStopped):
+            self.stop = self.stop or TeacherStopped(text)
         if received.cost is None:
-            return [failed]  # stays at risk
-        used = (received.prompt_tokens, received.completion_tokens, received.cost)
-        return [book.billed(key, *used, worst), failed]
+            return [book.failed(key, text)]  # stays at risk
+        return [book.billed(key, received, worst), book.failed(key, text)]
 
     def _read_fault(
         self, key: str, response: Mapping[str, Any], error: Mapping[str, Any], worst: float
@@ -345,7 +365,7 @@ class Run:
         code, message = str(error.get("code") or ""), str(error.get("message") or "no message")
         text = replies.without_key(f"{code} {message}".strip(), self.client.api_key)
         if isinstance(status, int):
-            verdict = replies.judge_status(status, code, text)
+            verdict = replies.fault_of_status(status, code, text)
             if isinstance(verdict, TeacherStopped):
                 self.stop = self.stop or verdict
             text = str(verdict)
@@ -358,7 +378,7 @@ class Run:
         try:
             return await call()
         except openai.APIError as error:
-            verdict = replies.judge_error(error, self.client.api_key)
+            verdict = replies.fault_of(error, self.client.api_key)
         except ValueError as error:  # no JSON, or not of its form
             verdict = Retry(f"the answer cannot be read: {str(error)[:80]}")
         raise verdict if isinstance(verdict, Retry) else Lasting(str(verdict)) from None

@@ -6,8 +6,11 @@ send. The key comes from the environment only. The paper names GPT-4 and no clie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
 
+from trait_lib import run
 from trait_lib.teacher import batch, direct
 from trait_lib.teacher.ledger import Ledger, Reply, Request
 from trait_lib.teacher.prices import Plan, Price, make_plan
@@ -104,23 +107,53 @@ async def ask(
         BudgetReached: the next request could exceed `limits.budget`.
     """
     keys = [settings.key(request) for request in requests]
-    failed: dict[str, Reply] = {}
     todo = _missing(requests, settings, ledger)
     if server is None:
         failed = _replayed(todo, ledger)
-    elif todo:
-        async with open_clients(server, limits) as clients:
-            batches = batch.Run(clients[0], settings, limits, ledger, price, route)
-            if ledger.open_batches():
-                await batches.settle()
-                todo = _missing(requests, settings, ledger)
-            if route.name == "batch":
-                failed = await batches.send_all(todo)
-            else:
-                job = direct.Run(clients, settings, limits, ledger, price)
-                failed = await job.send_all(todo)
+    else:
+        with _named(server, ledger):
+            failed = await _sent(todo, settings, limits, ledger, price, server, route)
     done = ledger.replies(dict.fromkeys(keys))
     return [done.get(key) or failed[key] for key in keys]
+
+
+async def _sent(
+    todo: dict[str, Request],
+    settings: Settings,
+    limits: Limits,
+    ledger: Ledger,
+    price: Price,
+    server: Server,
+    route: Route,
+) -> dict[str, Reply]:
+    """Send what the ledger lacks; returns the requests without a reply."""
+    if not todo:
+        return {}
+    async with open_clients(server, limits) as clients:
+        batches = batch.Run(clients[0], settings, limits, ledger, price, route)
+        if ledger.open_batches():
+            await batches.settle()
+            done = ledger.replies(todo)
+            todo = {key: request for key, request in todo.items() if key not in done}
+        if route.name == "batch":
+            return await batches.send_all(todo)
+        return await direct.Run(clients, settings, limits, ledger, price).send_all(todo)
+
+
+@contextlib.contextmanager
+def _named(server: Server, ledger: Ledger) -> Iterator[None]:
+    """Name the server, or the ledger that cannot be written, in what ends the run."""
+    try:
+        yield
+    except BudgetReached:
+        raise
+    except TeacherStopped as stop:
+        raise TeacherStopped(f"{server.name}: {stop}") from None
+    except (sqlite3.Error, OSError) as error:
+        raise TeacherStopped(
+            f"the ledger {run.show(ledger.path)} cannot be written: {error}. The replies that are "
+            "in it are kept: make room, then run again to go on from here"
+        ) from error
 
 
 def _replayed(todo: dict[str, Request], ledger: Ledger) -> dict[str, Reply]:

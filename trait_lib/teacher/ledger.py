@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,9 @@ Change = tuple[str, Mapping[str, Any]]  # a statement and its values
 REPLY = "key text finish_reason prompt_tokens completion_tokens cost error".split()
 
 
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 refuses
+
+
 class LedgerError(RuntimeError):
     """A ledger that cannot be opened, or a file that is none."""
 
@@ -98,6 +102,11 @@ class Reply:
     completion_tokens: int
     cost: float
     error: str = ""
+
+
+def storable(text: str) -> str:
+    """The text with the replacement character for each half of a character."""
+    return LONE_SURROGATE.sub("\ufffd", text)
 
 
 def request_key(model: str, settings: Mapping[str, Any], request: Request) -> str:
@@ -175,9 +184,13 @@ class Ledger:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
         self.commit()
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # SQLite has done it itself on a full disk
+            self._db.execute("ROLLBACK")
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Make several changes, each (statement, values), in one commit."""
@@ -189,9 +202,10 @@ class Ledger:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for statement, values in changes:
-                self._db.execute(statement, values)
+                kept = {k: storable(v) if isinstance(v, str) else v for k, v in values.items()}
+                self._db.execute(statement, kept)
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
 
     def commit(self) -> None:
@@ -199,7 +213,7 @@ class Ledger:
         try:
             self._db.execute("COMMIT")
         except sqlite3.Error:
-            self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
 
     # --- questions ---
@@ -256,7 +270,7 @@ class Ledger:
 
     # --- verdicts, and copies for others ---
 
-    def judge(self, verdicts: Mapping[str, str]) -> None:
+    def enter_verdicts(self, verdicts: Mapping[str, str]) -> None:
         """Enter what became of replies: key -> `accepted`, or the reason of the rejection."""
         statement = "UPDATE calls SET verdict = :verdict WHERE key = :key"
         self.apply((statement, {"key": k, "verdict": v}) for k, v in verdicts.items())
@@ -363,17 +377,15 @@ def answered(reply: Reply, raw: str, worst: float) -> Change:
     return statement, {**vars(reply), "raw": raw, "worst": worst, "now": _now()}
 
 
-def billed(
-    key: str, prompt_tokens: int, completion_tokens: int, cost: float, worst: float
-) -> Change:
-    """A reply came and cost money, but is of no use."""
+def billed(key: str, used: Any, worst: float) -> Change:
+    """An answer came and cost `used.cost` (and so many tokens), but is no reply."""
     statement = (
         "UPDATE calls SET prompt_tokens = prompt_tokens + :prompt_tokens, "
         "completion_tokens = completion_tokens + :completion_tokens, cost = cost + :cost, "
         "at_risk = max(at_risk - :worst, 0) WHERE key = :key"
     )
-    tokens = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
-    return statement, {"key": key, **tokens, "cost": cost, "worst": worst}
+    tokens = {n: getattr(used, n) for n in ("prompt_tokens", "completion_tokens", "cost")}
+    return statement, {"key": key, **tokens, "worst": worst}
 
 
 def refused(key: str, worst: float) -> Change:

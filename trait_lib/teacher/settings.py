@@ -6,6 +6,7 @@ Not stated in the paper; ours because all of this decides the replies or the bil
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import math
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -21,7 +22,6 @@ from trait_lib.teacher.ledger import Request
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 CONNECTIONS_PER_CLIENT = 8
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class TeacherStopped(RuntimeError):
@@ -105,6 +105,22 @@ class Server:
     base_url: str | None = None
     needs_key: bool = True
 
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        return f"the server at {self.base_url or 'OpenAI'}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Is it on this machine, where no proxy that the environment names can reach it?"""
+        host = urlsplit(self.base_url or "").hostname or ""
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
+        address = getattr(address, "ipv4_mapped", None) or address
+        return address.is_loopback or address.is_unspecified
+
 
 def api_key(server: Server) -> str:
     """The key, from the environment only; a server that needs none is sent none.
@@ -115,12 +131,12 @@ def api_key(server: Server) -> str:
     if not server.needs_key:
         return "none"
     key = os.environ.get(KEY_VARIABLE, "").strip()
-    if not key:
+    if not key and not server.is_loopback:
         raise TeacherStopped(
             f"no key: set {KEY_VARIABLE} in the environment, never in a file (any text will do for "
             "a server of your own that asks for none)"
         )
-    return key
+    return key or "none"
 
 
 def _transport(**options: bool) -> openai.DefaultAsyncHttpxClient:
@@ -138,9 +154,7 @@ async def open_clients(server: Server, limits: Limits) -> AsyncIterator[list[ope
     Several, because the connection pool of each looks at all its connections for every request.
     """
     key = api_key(server)
-    host = urlsplit(server.base_url or "").hostname
-    # a proxy set in the environment cannot reach this machine's loopback
-    local = {"trust_env": False} if host in LOOPBACK else {}
+    local = {"trust_env": False} if server.is_loopback else {}
     async with contextlib.AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(

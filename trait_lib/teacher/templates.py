@@ -1,7 +1,7 @@
-"""Chat prompts from template files: Jinja texts with the blocks `system` and `user`.
+"""Chat prompts from template files: Jinja texts with a block `user`, and perhaps `system`.
 
-The guideline of passages and the judge's prompt are such files beside a domain's parameters. Not
-stated in the paper; ours so that a new domain adds a file and no code.
+The guideline of passages and the judge's prompt are such files beside a domain's parameters, the
+rubric of grades beside its code. Not stated in the paper; ours so that a new domain adds a file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+
+from trait_lib.teacher.ledger import storable
 
 Messages = list[dict[str, str]]
 ROLES = ("system", "user")
@@ -29,7 +31,7 @@ def load_template(path: str | Path, needed: str) -> jinja2.Template:
 
     Raises:
         FileNotFoundError: there is no such file.
-        PromptError: not valid Jinja, or the blocks `system` and `user` are not both there.
+        PromptError: not valid Jinja, or there is no block `user`.
     """
     path = Path(path)
     if not path.exists():
@@ -41,8 +43,8 @@ def load_template(path: str | Path, needed: str) -> jinja2.Template:
         template = environment.from_string(path.read_text(encoding="utf-8"))
     except jinja2.TemplateSyntaxError as error:
         raise PromptError(f"{path}:{error.lineno}: {error.message}") from None
-    if missing := set(ROLES) - template.blocks.keys():
-        raise PromptError(f"{path}: no block named {' and '.join(sorted(missing))}")
+    if "user" not in template.blocks:
+        raise PromptError(f"{path}: no block named user")
     return template
 
 
@@ -59,7 +61,8 @@ def render(template: jinja2.Template, given: Mapping[str, Any], whose: str = "th
     """
     context = template.new_context(dict(given))
     try:
-        parts = {role: "".join(template.blocks[role](context)) for role in ROLES}
+        blocks = [(role, template.blocks[role]) for role in ROLES if role in template.blocks]
+        parts = [(role, "".join(block(context))) for role, block in blocks]
     except jinja2.UndefinedError as error:
         raise PromptError(f"{whose} template uses a name that it is not given: {error}") from None
-    return [{"role": role, "content": text.strip()} for role, text in parts.items()]
+    return [{"role": role, "content": storable(text.strip())} for role, text in parts]

@@ -19,8 +19,7 @@ def outputs(rows):
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
-    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.02)
+    monkeypatch.setattr("trait_lib.teacher.replies.LONGEST_DELAY", 0.02)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
@@ -31,7 +30,7 @@ def test_a_server_gives_the_same_answers(tmp_path, model_folder, server, monkeyp
     settings = Settings(max_new_tokens=12, workers=4, base_url=server.url)
     there = generation.generate(PROMPTS, "tiny", tmp_path / "there.jsonl", settings)
     assert outputs(here) == outputs(there)
-    assert all(asked["temperature"] == 0 for asked in server.asked)
+    assert all(asked["temperature"] == 0 for asked in server.bodies)
     assert set(server.keys) == {"Bearer from the environment"}
     assert "from the environment" not in (tmp_path / "there.jsonl").read_text()
 
@@ -52,22 +51,22 @@ def _remote(httpd, name="tiny", workers=1):
 
 
 def test_a_busy_server_is_asked_again(tmp_path, server):
-    server.failures = [503, 429, 500]
+    server.behaviour.failures = [503, 429, 500]
     settings = Settings(max_new_tokens=4, base_url=server.url)
     rows = generation.generate(PROMPTS, "tiny", tmp_path / "x.jsonl", settings)
-    assert len(rows) == 17 and len(server.asked) == 20
+    assert len(rows) == 17 and len(server.bodies) == 20
 
 
 def test_rows_before_an_error_are_kept(tmp_path, server):
     settings = Settings(max_new_tokens=4, base_url=server.url)
     some = dict(list(PROMPTS.items())[:5])
     generation.generate(some, "tiny", tmp_path / "x.jsonl", settings)
-    server.failures = [400]
-    with pytest.raises(RuntimeError, match=r"refuses a request with status 400: .*not now"):
+    server.behaviour.failures = [400]
+    with pytest.raises(RuntimeError, match=r"127\.0\.0\.1.*cannot be used: HTTP 400 .*not now"):
         generation.generate(PROMPTS, "tiny", tmp_path / "x.jsonl", settings)
-    server.asked.clear()
+    server.bodies.clear()
     rows = generation.generate(PROMPTS, "tiny", tmp_path / "x.jsonl", settings)
-    assert len(rows) == 17 and 0 < len(server.asked) <= 12
+    assert len(rows) == 17 and 0 < len(server.bodies) <= 12
 
 
 @pytest.mark.parametrize(
@@ -79,8 +78,8 @@ def test_rows_before_an_error_are_kept(tmp_path, server):
     ],
 )
 def test_errors_say_what_to_do(server, change, message):
-    server.failures = change.get("failures", [])
-    server.silent = change.get("silent", False)
+    server.behaviour.failures = change.get("failures", [])
+    server.behaviour.silent = change.get("silent", False)
     remote = _remote(server, change.get("name", "tiny"))
     with pytest.raises(RuntimeError, match=message):
         list(logged(remote))
@@ -91,6 +90,6 @@ def logged(remote):
 
 
 def test_no_server_at_the_address(monkeypatch):
-    monkeypatch.setattr(route, "RETRIES", 0)
+    monkeypatch.setattr(route, "TRIES", 1)
     with pytest.raises(route.ServerError, match=r"cannot be reached.*start it, or correct base"):
         list(logged(route.Remote("http://127.0.0.1:9/v1", "tiny")))

@@ -1,6 +1,4 @@
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -15,46 +13,27 @@ LESSON = (
 SPAM = "buy cheap coats cheap coats buy buy coats cheap coats buy cheap cheap coats buy cheap buy"
 
 
-class Handler(BaseHTTPRequestHandler):
+def grades(number, body):
     """Grades by the number of exclamation marks in the document; says 'no idea' about '?'."""
+    document = document_in(body)
+    text = "no idea" if "?" in document else f"Educational score: {document.count('!')}"
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+    usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+    return {"choices": [choice | {"finish_reason": "stop"}], "usage": usage}
 
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        prompt = body["messages"][0]["content"]
-        document = prompt.split("<document>\n")[1].split("\n</document>")[0]
-        self.server.prompts.append(prompt)
-        if self.server.refuse:
-            return self.send(400, {"error": {"message": "over quota", "type": "refused"}})
-        text = "no idea" if "?" in document else f"Educational score: {document.count('!')}"
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}}
-        usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
-        reply = {"id": "1", "object": "chat.completion", "created": 0, "model": "m"}
-        choices = [choice | {"finish_reason": "stop"}]
-        self.send(200, reply | {"choices": choices, "usage": usage})
 
-    def send(self, status, value):
-        body = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+def document_in(body):
+    return body["messages"][0]["content"].split("<document>\n")[1].split("\n</document>")[0]
 
-    def log_message(self, *_):
-        pass
+
+def refusal(number, body):
+    error = {"error": {"message": "over quota", "type": "refused"}}
+    return {"status": 400, "body": json.dumps(error)}
 
 
 @pytest.fixture
-def server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.prompts, server.refuse = [], False
-    server.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    thread = threading.Thread(target=server.serve_forever, args=[0.01])
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def server(serve):
+    return serve(grades)
 
 
 def ask(server, texts, ledger):
@@ -65,42 +44,34 @@ def ask(server, texts, ledger):
 
 
 def test_grades_come_back_in_the_order_of_the_documents(server, tmp_path):
-    found = ask(server, ["a!!!", "what?", "b", "c!!!!!"], tmp_path / "grades.jsonl")
+    found = ask(server, ["a!!!", "what?", "b", "c!!!!!"], tmp_path / "grades.sqlite")
     np.testing.assert_array_equal(found, [3, np.nan, 0, 5])
-    assert "additive" not in server.prompts[0]
-    assert all("from 0 to 5" in prompt for prompt in server.prompts)
+    prompts = [body["messages"][0]["content"] for body in server.bodies]
+    assert "additive" not in prompts[0]
+    assert all("from 0 to 5" in prompt for prompt in prompts)
 
 
 def test_a_reply_is_never_paid_for_twice(server, tmp_path):
-    ledger = tmp_path / "grades.jsonl"
+    ledger = tmp_path / "grades.sqlite"
     ask(server, ["a!", "b!!"], ledger)
-    with open(ledger, "ab") as handle:
-        handle.write(b'{"key": "half a li')  # a killed run leaves this
     assert ask(server, ["b!!", "new!!!!", "a!", "a!"], ledger).tolist() == [2, 4, 1, 1]
-    assert len(server.prompts) == 3
-
-
-def test_the_ledger_does_not_depend_on_which_reply_came_first(server, tmp_path):
-    texts = [f"text {i}" + "!" * (i % 6) for i in range(20)]
-    for name in ("one", "two"):
-        ask(server, texts, tmp_path / name)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert len(server.bodies) == 3
 
 
 def test_another_model_or_document_is_asked_again(server, tmp_path):
-    ledger = tmp_path / "grades.jsonl"
+    ledger = tmp_path / "grades.sqlite"
     ask(server, ["a!"], ledger)
     quality.ask_labels(["a!"], server.url, "other", ledger, api_key="k")
-    assert len(server.prompts) == 2
+    assert len(server.bodies) == 2
 
 
 def test_a_teacher_that_refuses_is_named_and_replies_are_kept(server, tmp_path):
-    ledger = tmp_path / "grades.jsonl"
+    ledger = tmp_path / "grades.sqlite"
     ask(server, ["a!"], ledger)
-    server.refuse = True
-    with pytest.raises(RuntimeError, match=r"127\.0\.0\.1.*over quota.*teacher_base_url"):
+    server.behaviour = refusal
+    with pytest.raises(RuntimeError, match=r"127\.0\.0\.1.*over quota.*check model"):
         ask(server, ["a!", "b!!"], ledger)
-    server.refuse = False
+    server.behaviour = grades
     assert ask(server, ["a!", "b!!"], ledger).tolist() == [1, 2]
 
 
@@ -108,13 +79,13 @@ def test_a_missing_key_says_what_to_set(tmp_path, monkeypatch):
     for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(RuntimeError, match="set OPENAI_API_KEY"):
-        quality.ask_labels(["a"], "http://127.0.0.1:9/v1", "m", tmp_path / "grades.jsonl")
+        quality.ask_labels(["a"], "http://grader.invalid/v1", "m", tmp_path / "grades.sqlite")
 
 
 def test_the_reference_solution_teacher_understands_the_rubric(tmp_path):
     with teacher.serve() as url:
         texts, name = [LESSON, SPAM], teacher.model_name()
-        found = quality.ask_labels(texts, url, name, tmp_path / "grades.jsonl", api_key="k")
+        found = quality.ask_labels(texts, url, name, tmp_path / "grades.sqlite", api_key="k")
     assert np.isfinite(found).all()
     assert found[0] >= 3 > found[1]
 

@@ -239,6 +239,5 @@ def _served(
     remote = server.Remote(settings.base_url, model, settings.workers)
     texts = list(prompts.items())
     asked = [{"prompt": text, "max_tokens": most, "stop": list(stop) or None} for _, text in texts]
-    for number, reply, seconds in server.completions(remote, asked):
-        count = reply.usage.completion_tokens if reply.usage else 0
-        yield [_row(texts[number][0], cut(reply.choices[0].text, stop), count, seconds)]
+    for one in server.completions(remote, asked):
+        yield [_row(texts[one.number][0], cut(one.text, stop), one.tokens, one.seconds)]

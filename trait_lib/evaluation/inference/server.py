@@ -10,18 +10,33 @@ tokens, so that both routes read the same ones. Paper: vLLM 0.4.2 for inference.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
+import anyio.from_thread
 import numpy as np
+import openai
 
-RETRIES = 6  # of a request, with growing pauses: about a minute in all
+from trait_lib.teacher import replies, sender, settings
+from trait_lib.teacher.ledger import storable
+from trait_lib.teacher.settings import TeacherStopped
+
+TRIES = 7  # of a request, with growing pauses: about a minute in all
 TIMEOUT = 600.0  # seconds of one request: a server may keep it in its queue
+ADVICE = {
+    "HTTP 401": f"refuses the key; set the environment variable {settings.KEY_VARIABLE}",
+    "HTTP 403": f"refuses the key; set the environment variable {settings.KEY_VARIABLE}",
+    "HTTP 404": (
+        "does not know the model {name!r}, or has no completions; its models: {known}. Set "
+        "served_base and served_adapted; base_url ends with /v1"
+    ),
+    "onnect": "cannot be reached; start it, or correct base_url",
+}
 
 
 class ServerError(RuntimeError):
@@ -37,66 +52,89 @@ class Remote:
     workers: int = 1
 
 
-def completions(
-    remote: Remote, asked: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[int, Any, float]]:
-    """Yield (number of the request, its reply, seconds) as the replies come; greedy.
+@dataclass(frozen=True)
+class Completion:
+    """What a server gave for one request: `number` is its place among those asked.
+
+    `tokens` is 0 when the server does not count; `logged` are the log-probabilities of prompt and
+    text, where they were asked for and given.
+    """
+
+    number: int
+    text: str
+    tokens: int
+    seconds: float
+    logged: Sequence[float | None]
+
+
+def completions(remote: Remote, asked: Sequence[Mapping[str, Any]]) -> Iterator[Completion]:
+    """Yield completions as they come; greedy.
 
     Raises:
-        ServerError: no connection, a wrong key, an unknown model, a refused request.
+        ServerError: no connection, a wrong key, an unknown model, a refused request, an answer
+            that is no completion.
     """
-    import openai
+    made: SimpleQueue[Completion | None] = SimpleQueue()
+    with anyio.from_thread.start_blocking_portal() as portal:
+        job = portal.start_task_soon(_send_all, remote, asked, made.put)
+        job.add_done_callback(lambda _: made.put(None))
+        while (one := made.get()) is not None:
+            yield one
+        job.result()
 
-    client = openai.OpenAI(
-        base_url=remote.base_url,
-        api_key=os.environ.get("OPENAI_API_KEY") or "none",
-        max_retries=RETRIES,
-        timeout=TIMEOUT,
-    )
 
-    def ask(number: int) -> tuple[int, Any, float]:
-        started = time.perf_counter()
-        reply = client.completions.create(model=remote.name, temperature=0, **asked[number])
-        return number, reply, time.perf_counter() - started
+async def _send_all(
+    remote: Remote, asked: Sequence[Mapping[str, Any]], put: Callable[[Completion], None]
+) -> None:
+    """Have every request answered; each completion goes to `put`."""
+    limits = settings.Limits(max(1, remote.workers), timeout_seconds=TIMEOUT, tries=TRIES)
+    where = settings.Server(remote.base_url, bool(os.environ.get(settings.KEY_VARIABLE)))
 
-    waiting = deque(range(len(asked)))
-    running: set[Future[tuple[int, Any, float]]] = set()
-    with client, ThreadPoolExecutor(max(1, remote.workers)) as pool:
+    async def send(key: str, body: Mapping[str, Any]) -> None:
+        async with job.slot() as one:
+            if job.stop:
+                raise job.stop
+            started = time.perf_counter()
+            try:
+                text = await sender.exchange(one, "/completions", body)
+            except openai.APIError as error:
+                raise replies.fault_of(error, one.api_key) from None
+        put(_read(int(key), text, time.perf_counter() - started))
+
+    async def fail(key: str, error: str) -> None:
+        job.stop = job.stop or TeacherStopped(error)
+
+    whole = {"model": remote.name, "temperature": 0}
+    bodies = {str(number): {**whole, **one} for number, one in enumerate(asked)}
+    async with settings.open_clients(where, limits) as clients:
+        job = sender.Sender(clients, limits, send, fail)
         try:
-            while waiting or running:
-                while waiting and len(running) < 2 * max(1, remote.workers):
-                    running.add(pool.submit(ask, waiting.popleft()))
-                ready, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in ready)
-        except openai.OpenAIError as error:
-            raise ServerError(_advice(remote, client, error)) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            await job.send_all(bodies, "completions")
+        except TeacherStopped as stop:
+            raise ServerError(f"{where.name} {await _advice(remote, clients[0], stop)}") from None
 
 
-def _advice(remote: Remote, client: Any, error: Exception) -> str:
+def _read(number: int, text: str, seconds: float) -> Completion:
+    """The completion in a body; raises what `replies.fault_in` finds in one that holds none."""
+    body = replies.parse_json(text)
+    choice = replies.first_choice(body)
+    if choice is None or not isinstance(choice.get("text"), str):
+        raise replies.fault_in(body)
+    used = replies.tokens_used(body) or (0, 0)
+    logged = (choice.get("logprobs") or {}).get("token_logprobs") or []
+    return Completion(number, storable(choice["text"]), used[1], seconds, logged)
+
+
+async def _advice(remote: Remote, client: openai.AsyncOpenAI, stop: TeacherStopped) -> str:
     """What went wrong with the server, and what to do."""
-    import openai
-
-    where = f"the server at {remote.base_url}"
-    if isinstance(error, openai.APITimeoutError):
-        return f"{where} did not answer within {TIMEOUT:.0f} s; lower workers, then run again"
-    if isinstance(error, openai.APIConnectionError):
-        return f"{where} cannot be reached ({error.__cause__}); start it, or correct base_url"
-    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-        return f"{where} refuses the key; set the environment variable OPENAI_API_KEY"
-    if isinstance(error, openai.NotFoundError):
-        try:
-            known = ", ".join(model.id for model in client.models.list())
-        except openai.OpenAIError:
+    for sign, advice in ADVICE.items():
+        if sign in str(stop):
             known = "it lists none"
-        return (
-            f"{where} does not know the model {remote.name!r}, or has no completions; its models: "
-            f"{known}. Set served_base and served_adapted; base_url ends with /v1"
-        )
-    if isinstance(error, openai.APIStatusError):
-        return f"{where} refuses a request with status {error.status_code}: {error.message}"
-    return f"{where}: {error}"
+            if "{known}" in advice:
+                with contextlib.suppress(openai.OpenAIError):
+                    known = ", ".join([model.id async for model in client.models.list()])
+            return f"{advice.format(name=remote.name, known=known)} ({stop})"
+    return f"cannot be used: {stop}"
 
 
 def logged(
@@ -115,14 +153,13 @@ def logged(
         {"prompt": list(map(int, tokens)), "max_tokens": 1, "echo": True, "logprobs": 1}
         for tokens, _ in encoded
     ]
-    for number, reply, _ in completions(remote, asked):
-        tokens, known = encoded[number]
-        found = getattr(reply.choices[0].logprobs, "token_logprobs", None) or []
-        values = found[known : len(tokens)]
-        if len(found) < len(tokens) or None in values:
+    for one in completions(remote, asked):
+        tokens, known = encoded[one.number]
+        values = one.logged[known : len(tokens)]
+        if len(one.logged) < len(tokens) or None in values:
             raise ServerError(
                 f"the server at {remote.base_url} gives no log-probabilities of a prompt (echo "
                 "with logprobs), which relevance scores and held-out text need; vLLM does. "
                 "Else leave base_url empty, and the weights are read on this machine"
             )
-        yield number, np.array(values, float)
+        yield one.number, np.array(values, float)

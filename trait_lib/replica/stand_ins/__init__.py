@@ -1,1 +1,1 @@
-"""Programs behind a real server in the place of teacher, grader and judge."""
+"""Programs behind one real HTTP server in the place of teacher, grader and judge."""

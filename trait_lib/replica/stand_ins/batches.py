@@ -1,6 +1,4 @@
-"""Batches for the stand-in teacher: `/v1/files` and `/v1/batches` as the OpenAI API words them.
-
-    with batches.serve(["problems_train.jsonl"]) as base_url: ...
+"""Batches for the stand-ins: `/v1/files` and `/v1/batches` as the OpenAI API words them.
 
 Files and batches live in memory and are gone with the process. Not in the paper; ours so that the
 batch route is the same code, over the same client, without a network or a key.
@@ -8,21 +6,41 @@ batch route is the same code, over the same client, without a network or a key.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from email.parser import BytesParser
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from trait_lib.replica.stand_ins import teacher
-from trait_lib.replica.stand_ins.teacher import BadRequest
-
 Line = dict[str, Any]
+
+
+class BadRequest(ValueError):
+    """A request that the server refuses; carries the HTTP status and the error's code."""
+
+    def __init__(self, message: str, code: str = "invalid_request", status: int = 400) -> None:
+        super().__init__(message)
+        self.code, self.status = code, status
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The error as the OpenAI API words it."""
+        detail = {"message": str(self), "type": "invalid_request_error", "param": None}
+        return {"error": detail | {"code": self.code}}
+
+
+def parse_body(body: bytes) -> dict[str, Any]:
+    """The object in a request's body; raises `BadRequest` when there is none."""
+    try:
+        request = json.loads(body)
+    except ValueError:
+        raise BadRequest("the request body is not JSON") from None
+    if not isinstance(request, dict):
+        raise BadRequest("the request body must be a JSON object")
+    return request
 
 
 class Desk:
@@ -57,7 +75,7 @@ class Desk:
                 case "GET", ["files", name, "content"]:
                     return self._found(self.files, name)
                 case "POST", ["batches"]:
-                    return self.create(teacher._parse(body))
+                    return self.create(parse_body(body))
                 case "GET", ["batches"]:
                     return self._listed(parse_qs(url.query))
                 case "GET", ["batches", name]:
@@ -126,7 +144,7 @@ class Desk:
         try:
             status, body = 200, self.answer(line["body"])
         except BadRequest as error:
-            status, body = error.status, {"error": {"code": error.code, "message": str(error)}}
+            status, body = error.status, error.body
         response = {"status_code": status, "request_id": "", "body": body}
         return {"id": "", "custom_id": line["custom_id"], "response": response, "error": None}
 
@@ -142,59 +160,3 @@ def _uploaded(headers: Mapping[str, str], body: bytes) -> bytes:
         if part.get_param("name", header="content-disposition") == "file":
             return part.get_payload(decode=True)
     raise BadRequest("the form holds no file")
-
-
-class _Handler(teacher._Handler):
-    """The teacher's connections, with files and batches beside chat completions."""
-
-    desk: Desk
-
-    def do_GET(self) -> None:  # noqa: N802
-        if not self._handled("GET", b""):
-            super().do_GET()
-
-    def do_POST(self) -> None:  # noqa: N802
-        if self.path.rstrip("/") == "/v1/chat/completions":
-            return super().do_POST()
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if not self._handled("POST", body):
-            self._refuse(BadRequest(f"unknown path {self.path}", "not_found", 404))
-
-    def _handled(self, method: str, body: bytes) -> bool:
-        try:
-            answer = self.desk.handle(method, self.path, self.headers, body)
-        except BadRequest as error:
-            self._refuse(error)
-            return True
-        if isinstance(answer, bytes):
-            self._send_bytes(answer)
-        elif answer is not None:
-            self._send(200, answer)
-        return answer is not None
-
-    def _send_bytes(self, content: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "application/octet-stream")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers_with(content)
-
-
-@contextlib.contextmanager
-def serve(
-    problem_files: Sequence[str | Path] = (),
-    port: int = 0,
-    opener_share: float = 0.25,
-    seconds: float = 0.0,
-) -> Iterator[str]:
-    """The teacher of `teacher.serve`, which takes batches too; yields its base URL."""
-    server = teacher.make_server(problem_files, port, opener_share)
-    desk = Desk(lambda body: teacher.complete(server.teacher, body), seconds)
-    server.RequestHandlerClass = type("Handler", (_Handler,), {"desk": desk})
-    thread = threading.Thread(target=server.serve_forever, name="teacher", daemon=True)
-    thread.start()
-    try:
-        yield teacher._url(server)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -19,24 +19,22 @@ import hashlib
 import json
 import random
 import re
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from trait_lib import records
+from trait_lib.replica.stand_ins import server
+from trait_lib.replica.stand_ins.batches import BadRequest
 
 MODEL_PREFIX = "rule-based-judge"
+VERSION = 1  # decides the model's name; a change of any verdict needs another number
 WORD = re.compile(r"[a-z0-9]+")
 QUESTION = re.compile(r"<question>\n(.*?)\n</question>", re.DOTALL)
 ANSWER = re.compile(r'<answer name="([AB])">\n(.*?)\n</answer>', re.DOTALL)
-
-
-class BadRequest(ValueError):
-    """A request that the judge cannot answer; the client gets the message with status 400."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,11 @@ class Judge:
     @property
     def model(self) -> str:
         """The model's name, which changes with all that decides its verdicts."""
-        state = [sorted(self.references.items()), self.position_bias, self.length_bias]
-        digest = hashlib.sha256(json.dumps(state).encode() + Path(__file__).read_bytes())
-        return f"{MODEL_PREFIX}-{digest.hexdigest()[:8]}"
+        state = [VERSION, sorted(self.references.items()), self.position_bias, self.length_bias]
+        return f"{MODEL_PREFIX}-{hashlib.sha256(json.dumps(state).encode()).hexdigest()[:8]}"
 
 
-def load(problem_files: Sequence[str | Path]) -> dict[str, str]:
+def read_references(problem_files: Sequence[str | Path]) -> dict[str, str]:
     """The reference answer of each question in problem files (rows with question and answer)."""
     rows = (row for path in problem_files for row in records.read_rows(path))
     return {row["question"].strip(): str(row["answer"]) for row in rows}
@@ -93,61 +90,12 @@ def reply(judge: Judge, prompt: str) -> str:
     return f"Answer {better} shares more words with what is right.\nBetter: {better}"
 
 
-def complete(judge: Judge, body: bytes) -> dict[str, Any]:
-    """The chat completion for a request body, as the OpenAI API words it.
-
-    Raises:
-        BadRequest: not JSON, without messages, or see `reply`.
-    """
-    try:
-        request = json.loads(body)
-        prompt = "\n".join(message["content"] for message in request["messages"])
-    except (ValueError, KeyError, TypeError):
-        raise BadRequest("the body must be JSON with 'messages' that have text") from None
+def complete(judge: Judge, request: dict[str, Any]) -> dict[str, Any]:
+    """The chat completion for a request body; raises `BadRequest` as `reply` does."""
+    prompt = server.contents(request, MODEL_PREFIX)
     text = reply(judge, prompt)
-    used = [len(prompt.split()), len(text.split())]
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "logprobs": None}
-    return {
-        "id": "chatcmpl-" + hashlib.sha256(body).hexdigest()[:24],
-        "object": "chat.completion",
-        "created": 0,
-        "model": judge.model,
-        "choices": [choice | {"finish_reason": "stop"}],
-        "usage": {
-            "prompt_tokens": used[0],
-            "completion_tokens": used[1],
-            "total_tokens": sum(used),
-        },
-    }
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        try:
-            status, value = 200, complete(self.server.judge, body)
-        except BadRequest as error:
-            detail = {"message": str(error), "type": "invalid_request_error", "code": None}
-            status, value = 400, {"error": detail | {"param": None}}
-        payload = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(payload)))
-        self._headers_buffer.append(b"\r\n" + payload)  # head and body in one write
-        self.flush_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: a notebook's output must not hold the server's log."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-    judge: Judge
+    used = (len(prompt.split()), len(text.split()))
+    return server.completion(request, judge.model, text, used)
 
 
 @contextlib.contextmanager
@@ -157,14 +105,6 @@ def serve(
     length_bias: float = 0.0,
 ) -> Iterator[tuple[str, str]]:
     """Run the judge in a thread of this process; yields its base URL and its model's name."""
-    server = _Server(("127.0.0.1", 0), _Handler)
-    server.judge = Judge(load(problem_files), position_bias, length_bias)
-    thread = threading.Thread(target=server.serve_forever, name="judge", daemon=True)
-    thread.start()
-    try:
-        host, port = server.server_address[:2]
-        yield f"http://{host}:{port}/v1", server.judge.model
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    judge = Judge(read_references(problem_files), position_bias, length_bias)
+    with server.running(server.Server(partial(complete, judge), judge.model)) as url:
+        yield url, judge.model

@@ -97,6 +97,6 @@ def points(text: str) -> dict[str, bool]:
     return dict(zip(POINTS, basic + rest, strict=True))
 
 
-def judge(text: str) -> str:
+def reply(text: str) -> str:
     """The teacher's reply, one line: `Educational score: N`."""
     return f"Educational score: {sum(points(text).values())}"

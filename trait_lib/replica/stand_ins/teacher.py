@@ -17,31 +17,30 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import json
 import random
 import re
-import sys
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trait_lib.replica.stand_ins import rubric, writer
+from trait_lib.replica.stand_ins import rubric, server, writer
+from trait_lib.replica.stand_ins.batches import BadRequest
 
 QUALITY_MARKER = re.compile(r"^Task: educational-quality\s*$|Educational score:", re.MULTILINE)
 DOCUMENT = re.compile(r"<document>\n?(.*?)\n?</document>", re.DOTALL)
 TOKEN = re.compile(r"\w+|[^\w\s]")
 MODEL_PREFIX = "reference-solution"
-
-
-class BadRequest(ValueError):
-    """A request that the server refuses; carries the HTTP status and the error's code."""
-
-    def __init__(self, message: str, code: str = "invalid_request", status: int = 400) -> None:
-        super().__init__(message)
-        self.code, self.status = code, status
+# decides the model's name; a change of any reply needs another text here, and a test holds some
+# replies to it. These are hashes of the sources that names were made from before, so that the
+# ledgers of then stay valid
+VERSION = (
+    "3911654c14e04082469d74e4b761ea65b856f60af5273dd94c634ecb1fdcb64a"
+    "b34dde6e631815b93c0e4823289de5deefef6b120841d5945524ba73e8993bc4"
+    "6dc7d23ba6cb95aa9d186b6af07820b819f7c33631e572bdb12ab0e537bcf0c5"
+)
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,11 @@ class Teacher:
 def model_name(problem_files: Sequence[str | Path] = (), opener_share: float = 0.25) -> str:
     """The model's name, which changes with all that decides its replies.
 
-    That is this teacher's source code, the problem files and the settings; so a ledger keyed by
-    the model's name never returns a reply of an older teacher.
+    That is the stated version, the problem files and the settings; so a ledger keyed by the
+    model's name never returns a reply of an older teacher.
     """
-    sources = [Path(module.__file__) for module in (writer, rubric)] + [Path(__file__)]
-    digest = hashlib.sha256(repr(opener_share).encode())
-    for path in [*sources, *map(Path, problem_files)]:
+    digest = hashlib.sha256(repr(opener_share).encode() + bytes.fromhex(VERSION))
+    for path in map(Path, problem_files):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return f"{MODEL_PREFIX}-{digest.hexdigest()[:8]}"
 
@@ -80,41 +78,12 @@ def complete(teacher: Teacher, request: dict[str, Any]) -> dict[str, Any]:
     Raises:
         BadRequest: a field is missing or wrong, or no prompt of a known kind is in the messages.
     """
-    prompt = "\n".join(_contents(request))
+    prompt = server.contents(request, MODEL_PREFIX)
     limit = _limit(request)
-    digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-    text, reason = _cut(_reply(teacher, prompt, random.Random(digest)), limit)
-    used_in, used_out = count_tokens(prompt), count_tokens(text)
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "logprobs": None}
-    return {
-        "id": f"chatcmpl-{digest[:24]}",
-        "object": "chat.completion",
-        "created": 0,
-        "model": teacher.model,
-        "choices": [choice | {"finish_reason": reason}],
-        "usage": {
-            "prompt_tokens": used_in,
-            "completion_tokens": used_out,
-            "total_tokens": used_in + used_out,
-        },
-    }
-
-
-def _contents(request: dict[str, Any]) -> list[str]:
-    if not isinstance(request.get("model"), str):
-        raise BadRequest("you must provide a model parameter")
-    if not request["model"].startswith(MODEL_PREFIX):
-        name = request["model"]
-        raise BadRequest(f"the model {name!r} does not exist", "model_not_found", 404)
-    if request.get("stream") or request.get("n", 1) != 1:
-        raise BadRequest("this server answers with one choice and does not stream")
-    messages = request.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise BadRequest("'messages' must be a non-empty list")
-    contents = [m.get("content") if isinstance(m, dict) else None for m in messages]
-    if not all(isinstance(content, str) for content in contents):
-        raise BadRequest("each message must be an object with text in 'content'")
-    return contents
+    chance = random.Random(server.digest(request))
+    text, reason = _cut(_reply(teacher, prompt, chance), limit)
+    used = (count_tokens(prompt), count_tokens(text))
+    return server.completion(request, teacher.model, text, used, reason)
 
 
 def _limit(request: dict[str, Any]) -> int | None:
@@ -129,7 +98,7 @@ def _reply(teacher: Teacher, prompt: str, rng: random.Random) -> str:
         documents = DOCUMENT.findall(prompt)
         if not documents:
             raise BadRequest("no text between <document> and </document>")
-        return rubric.judge(documents[-1])
+        return rubric.reply(documents[-1])
     try:
         problems = writer.read_prompt(prompt, teacher.library)
     except writer.UnknownProblem as error:
@@ -151,77 +120,13 @@ def _cut(text: str, limit: int | None) -> tuple[str, str]:
 # --- the server -------------------------------------------------------------------------------
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """One connection; HTTP/1.1 keeps it open for the next request."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Server
-
-    def do_GET(self) -> None:
-        if self.path.rstrip("/") != "/v1/models":
-            return self._refuse(BadRequest(f"unknown path {self.path}", "not_found", 404))
-        entry = {"id": self.server.teacher.model, "object": "model", "owned_by": "trait"}
-        self._send(200, {"object": "list", "data": [entry | {"created": 0}]})
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.path.rstrip("/") != "/v1/chat/completions":
-            return self._refuse(BadRequest(f"unknown path {self.path}", "not_found", 404))
-        try:
-            self._send(200, complete(self.server.teacher, _parse(body)))
-        except BadRequest as error:
-            self._refuse(error)
-        except Exception as error:  # the client must hear of a fault of ours as of any server's
-            self._refuse(BadRequest(f"{type(error).__name__}: {error}", "server_error", 500))
-
-    def _refuse(self, error: BadRequest) -> None:
-        detail = {"message": str(error), "type": "invalid_request_error", "param": None}
-        self._send(error.status, {"error": detail | {"code": error.code}})
-
-    def _send(self, status: int, value: dict[str, Any]) -> None:
-        """Send head and body in one write: two writes would wait for a delayed acknowledgement."""
-        body = json.dumps(value, ensure_ascii=False).encode("utf-8")
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers_with(body)
-
-    def end_headers_with(self, body: bytes) -> None:
-        self._headers_buffer.append(b"\r\n" + body)
-        self.flush_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: a notebook's output must not hold the server's log."""
-
-
-def _parse(body: bytes) -> dict[str, Any]:
-    try:
-        request = json.loads(body)
-    except (UnicodeDecodeError, json.JSONDecodeError):
-        raise BadRequest("the request body is not JSON") from None
-    if not isinstance(request, dict):
-        raise BadRequest("the request body must be a JSON object")
-    return request
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-    teacher: Teacher
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is no fault of the server; anything else is shown."""
-        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
-            super().handle_error(request, client_address)
-
-
 def make_server(
     problem_files: Sequence[str | Path] = (),
     port: int = 0,
     opener_share: float = 0.25,
     host: str = "127.0.0.1",
-) -> _Server:
+    seconds: float = 0.0,
+) -> server.Server:
     """A server that is bound but does not answer yet; port 0 takes a free one.
 
     Raises:
@@ -229,29 +134,15 @@ def make_server(
         OSError: the port is taken.
     """
     library = writer.load_library(problem_files)
-    server = _Server((host, port), _Handler)
-    server.teacher = Teacher(library, model_name(problem_files, opener_share), opener_share)
-    return server
+    teacher = Teacher(library, model_name(problem_files, opener_share), opener_share)
+    return server.Server(partial(complete, teacher), teacher.model, port, host, seconds)
 
 
-@contextlib.contextmanager
 def serve(
     problem_files: Sequence[str | Path] = (), port: int = 0, opener_share: float = 0.25
-) -> Iterator[str]:
-    """Run the teacher in a thread of this process; yields its base URL, `http://.../v1`."""
-    server = make_server(problem_files, port, opener_share)
-    thread = threading.Thread(target=server.serve_forever, name="teacher", daemon=True)
-    thread.start()
-    try:
-        yield _url(server)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def _url(server: _Server) -> str:
-    return f"http://{server.server_address[0]}:{server.server_address[1]}/v1"
+) -> AbstractContextManager[str]:
+    """Run the teacher in a thread of this process; the block gets its base URL."""
+    return server.running(make_server(problem_files, port, opener_share))
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
@@ -266,12 +157,12 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--opener-share", type=float, default=0.25)
     options = parser.parse_args(None if arguments is None else list(arguments))
     try:
-        server = make_server(options.problems, options.port, options.opener_share, options.host)
+        made = make_server(options.problems, options.port, options.opener_share, options.host)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    print(_url(server), flush=True)
-    with contextlib.suppress(KeyboardInterrupt), server:
-        server.serve_forever()
+    print(made.url, flush=True)
+    with contextlib.suppress(KeyboardInterrupt), made:
+        made.serve_forever()
 
 
 if __name__ == "__main__":

@@ -13,29 +13,32 @@ import hashlib
 import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
+import jinja2
 import numpy as np
-import openai
 from scipy.stats import spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import f1_score, precision_score, recall_score
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
-from tqdm import tqdm
 
 from trait_lib import records
-from trait_lib.run import Stage, hash_value
+from trait_lib.run import Stage
 from trait_lib.selection.models.lines import valid_text
+from trait_lib.teacher import templates
+from trait_lib.teacher.prices import PRICE_FILE, Price, load_price
+from trait_lib.teacher.settings import Limits, Server, Settings
+from trait_lib.teacher.survey import Survey
 
 RUBRIC_FILE = Path(__file__).with_name("rubric.txt")
 REPLY = re.compile(r"[Ss]core\D{0,5}([0-5])(?![\d.]*\d)")
 ALONE = re.compile(r"\s*([0-5])(?:\.0)?\s*(?:/\s*5)?\.?\s*")
+REPLY_TOKENS = 8  # expected of a grade; for the plan only
+MOST_CHARACTERS = 4000  # of a document that a teacher grades
 FEATURE_CHARACTERS = 2000  # about the 512 tokens that FineWeb-Edu's own scorer reads
 Scorer = Callable[[Sequence[str]], np.ndarray]
 
@@ -48,10 +51,16 @@ def bar(threshold: int) -> float:
 # --- labels from a teacher --------------------------------------------------------------------
 
 
-def rubric_prompt(text: str, max_characters: int = 4000) -> str:
-    """The request that asks a teacher to grade one document, cut to its first characters."""
-    document = valid_text(text)[:max_characters].replace("</document>", "< /document>")
-    return RUBRIC_FILE.read_text(encoding="utf-8").replace("{document}", document)
+def rubric_prompt(text: str) -> str:
+    """The request that asks a teacher to grade one document."""
+    template = templates.load_template(RUBRIC_FILE, "grades need their rubric")
+    return _graded_by(template, text)[0]["content"]
+
+
+def _graded_by(template: jinja2.Template, text: str) -> templates.Messages:
+    """The chat that asks for the grade of one document, cut to its first characters."""
+    document = valid_text(text)[:MOST_CHARACTERS].replace("</document>", "< /document>")
+    return templates.render(template, {"document": document}, "the rubric's")
 
 
 def parse_grade(reply: str | None) -> float:
@@ -69,18 +78,27 @@ def grade(
     """The grades of some documents by the teacher that the parameters name; see `ask_labels`.
 
     Args:
-        stage: `grades.jsonl` is written there.
+        stage: the ledger `grades.sqlite` is written there.
         texts: n documents.
         stand_in: starts a server and gives its URL, where the parameters name none.
         its_name: the model that it is.
     """
-    asked, ledger = stage.params, stage.path("grades.jsonl")
-    workers = asked["teacher_workers"]
-    if asked["teacher_base_url"]:
-        server = (asked["teacher_base_url"], asked["teacher_model"])
-        return ask_labels(texts, *server, ledger, workers=workers)
-    with stand_in() as base_url:
-        return ask_labels(texts, base_url, its_name, ledger, "none needed", workers)
+    asked, model, key = stage.params, stage.params["teacher_model"], None
+    serving = nullcontext(asked["teacher_base_url"])
+    if not asked["teacher_base_url"]:
+        serving, model, key = stand_in(), its_name, "none needed"
+    with serving as base_url:
+        return ask_labels(
+            texts,
+            base_url,
+            model,
+            stage.path("grades.sqlite"),
+            key,
+            asked["teacher_workers"],
+            asked["teacher_max_tokens"],
+            load_price(model, stage.external(PRICE_FILE)),
+            asked["teacher_budget"],
+        )
 
 
 def ask_labels(
@@ -91,98 +109,47 @@ def ask_labels(
     api_key: str | None = None,
     workers: int = 8,
     max_tokens: int = 16,
+    price: Price | None = None,
+    budget: float = 10.0,
 ) -> np.ndarray:
     """Ask an OpenAI-compatible server to grade documents.
 
-    Every reply is appended to `ledger` as it comes; a document that it already holds for this
-    model and rubric is not asked for again, so an interrupted run is not paid for twice.
+    Every reply is entered in `ledger` as it comes; a document that it already holds for this
+    model and rubric is not asked for again, so an interrupted run is not paid for twice. The plan
+    with its cost is printed before the first call.
 
     Args:
         texts: documents.
         base_url: of the server, such as `https://api.openai.com/v1`.
         model: the teacher's name there.
-        ledger: a `.jsonl` file of replies.
-        api_key: None reads OPENAI_API_KEY.
+        ledger: a file; see `trait_lib.teacher.ledger`.
+        api_key: None reads OPENAI_API_KEY; any text says that the server needs none.
         workers: requests at the same time.
-        max_tokens: of a reply.
+        max_tokens: of a reply; a teacher that thinks first needs some thousand.
+        price: of the model; None: the server costs nothing.
+        budget: money for all replies in the ledger.
 
     Returns:
         Grades 0 to 5, float64, shape (n,); NaN where the reply holds no grade.
 
     Raises:
-        RuntimeError: the server cannot be reached or refuses; the message names it.
+        RuntimeError: the server cannot be reached or refuses, or the budget is reached; says so.
     """
-    ledger = Path(ledger)
-    prompts = [rubric_prompt(text) for text in texts]
-    keys = [hash_value([model, prompt]) for prompt in prompts]
-    known = _read_ledger(ledger)
-    missing = {k: p for k, p in zip(keys, prompts, strict=True) if k not in known}
-    client = _client(base_url, api_key)
-    lock = Lock()
+    template = templates.load_template(RUBRIC_FILE, "grades need their rubric")
+    teacher = Survey(
+        Settings(model, max_tokens, temperature=0.0),
+        Server(base_url, needs_key=api_key is None),
+        price or Price(model, "", "", 0.0, 0.0),
+        Path(ledger),
+        Limits(workers, budget=budget),
+    )
 
-    def ask(key: str, prompt: str) -> None:
-        answer = client.chat.completions.create(
-            model=model,
-            messages=[{"role": "user", "content": prompt}],
-            temperature=0,
-            max_tokens=max_tokens,
-        )
-        row = {"key": key, "reply": answer.choices[0].message.content}
-        row |= {
-            name: getattr(answer.usage, name) for name in ("prompt_tokens", "completion_tokens")
-        }
-        with lock:
-            known[key] = row
-            _append(ledger, row)
+    def read(reply: str) -> float | None:
+        return None if np.isnan(grade := parse_grade(reply)) else grade
 
-    _ask_all(ask, missing, workers, base_url)
-    # in the order of the sample, so that the file does not depend on which reply came first
-    records.write_rows(ledger, {key: known[key] for key in keys}.values())
-    return np.array([parse_grade(known[key]["reply"]) for key in keys])
-
-
-def _client(base_url: str, api_key: str | None) -> openai.OpenAI:
-    try:
-        return openai.OpenAI(base_url=base_url, api_key=api_key, max_retries=5)
-    except openai.OpenAIError as error:
-        raise RuntimeError(
-            f"no client for the teacher at {base_url}: set OPENAI_API_KEY, to any word for a "
-            f"server that asks for no key ({error})"
-        ) from error
-
-
-def _ask_all(
-    ask: Callable[[str, str], None], missing: dict[str, str], workers: int, base_url: str
-) -> None:
-    with ThreadPoolExecutor(workers) as executor:
-        futures = [executor.submit(ask, key, prompt) for key, prompt in missing.items()]
-        try:
-            for future in tqdm(futures, desc="grades", unit=" docs", disable=None):
-                future.result()
-        except openai.OpenAIError as error:
-            for future in futures:
-                future.cancel()
-            raise RuntimeError(
-                f"the teacher at {base_url} did not grade: {error}. Replies so far are kept; "
-                "check teacher_base_url, teacher_model and OPENAI_API_KEY, then run again"
-            ) from error
-
-
-def _append(ledger: Path, row: dict[str, Any]) -> None:
-    ledger.parent.mkdir(parents=True, exist_ok=True)
-    with open(ledger, "ab") as handle:
-        handle.write(records.json.dumps(row).encode("utf-8") + b"\n")
-
-
-def _read_ledger(ledger: Path) -> dict[str, dict[str, Any]]:
-    """The replies so far; half a line at the end, from a killed run, is left out."""
-    found: dict[str, dict[str, Any]] = {}
-    if ledger.exists():
-        for number, line in records.read_lines(ledger):
-            if line.endswith(b"\n"):
-                row = records.parse_row(line, f"{ledger}:{number}")
-                found[row["key"]] = row
-    return found
+    chats = [_graded_by(template, text) for text in texts]
+    found = teacher.ask(chats, read, REPLY_TOKENS, "grades")
+    return np.array([np.nan if grade is None else grade for grade in found])
 
 
 # --- a regression on the labels ---------------------------------------------------------------
