@@ -13,7 +13,10 @@ def test_imports_are_followed_through_the_library():
     reached = names(["from trait_lib import params, show"])
     assert {"trait_lib/__init__.py", "trait_lib/show.py", "trait_lib/params.py"} <= reached
     assert "trait_lib/records.py" in reached  # show imports it
-    assert "trait_lib/repo/chain.py" not in reached and "trait_lib/contamination.py" not in reached
+    assert (
+        "trait_lib/repo/chain.py" not in reached
+        and "trait_lib/contamination/__init__.py" not in reached
+    )
 
 
 @pytest.mark.parametrize(
@@ -28,7 +31,7 @@ def test_imports_are_followed_through_the_library():
     ],
 )
 def test_every_way_to_name_a_module_counts(source):
-    assert "trait_lib/contamination.py" in names([source])
+    assert "trait_lib/contamination/__init__.py" in names([source])
 
 
 def test_names_that_are_no_modules_of_ours_do_not_count():

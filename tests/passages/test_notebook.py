@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trait_lib import ROOT, records
+from trait_lib import ROOT, contamination, records
 
 KEY = "sk-test-7c1f9be2d4"
 NOTEBOOK = ROOT / "notebooks" / "02_passage_generation.ipynb"
@@ -49,6 +49,7 @@ def runs_with_problems(folder):
     for split in ("test", "dev"):
         held_out = [{"id": f"{split}-0", "question": f"Which {split} question is this?"}]
         records.write_rows(stage / "00_start_here" / f"problems_{split}.jsonl", held_out)
+    contamination.write_known(stage / "00_start_here" / "contamination.json", {}, [])
     for name in ("00_start_here", "01_data_selection"):
         records.write_json(stage / name / "manifest.json", {"stage": name, "outputs": {}})
     return stage / "02_passage_generation"

@@ -162,9 +162,10 @@ def test_a_test_question_in_the_passage_is_found():
     index = contamination.build_index({"t": "Four times six is what?"})
     inside = reply(f"Four times six is what? {FIRST}", SECOND)
     assert rejection(inside, test_index=index) == "contaminated"
-    rules = checks.Rules(k=2, test_index=contamination.build_index({"t": "Q b?"}))
+    asked = {**problem("b", "12"), "question": "How many pims are two dorns?"}
+    rules = checks.Rules(k=2, test_index=contamination.build_index({"t": asked["question"]}))
     with pytest.raises(checks.Rejected, match="test problem t"):  # in the question itself
-        rules.accept(GOOD, "stop", GROUP)
+        rules.accept(GOOD, "stop", Group("length", (problem("a", "24"), asked)))
 
 
 def test_a_copy_of_an_accepted_passage_is_rejected_and_a_relative_is_not():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trait_lib import records, run
+from trait_lib import contamination, records, run
 from trait_lib.selection import inputs
 
 ASKED = {
@@ -25,6 +25,7 @@ def stage(tmp_path, monkeypatch):
     rows = [{"id": "1", "question": "1+1?", "solution": "It is 2."}, {"question": "Why?"}]
     for name in ("problems_train.jsonl", *inputs.QUESTIONS):
         records.write_rows(before.path(name), rows[:1] if name in inputs.QUESTIONS else rows)
+    contamination.write_known(before.path("contamination.json"), {}, [7])
     before.close()
     return lambda **changes: run.open_stage("01_data_selection", ASKED | changes)
 
@@ -34,6 +35,15 @@ def own_files(folder):
     records.write_rows(corpus, [{"body": f"c{i}"} for i in range(9)])
     records.write_rows(seed, [{"body": "three and four"}])
     return {"seed_files": [str(seed)], "corpus_files": [str(corpus)]}
+
+
+def test_held_out_documents_of_notebook_00_are_left_out_of_a_corpus_of_ones_own(stage, tmp_path):
+    own = own_files(tmp_path)
+    here = stage(corpus_files=own["corpus_files"], text_field="body")
+    known = inputs.rules(here, inputs.gather(here))["known"]
+    assert contamination.read_known(known)["held_out"] == [7]
+    apart = run.open_stage("01_data_selection", ASKED | own | {"text_field": "body"}, True)
+    assert inputs.rules(apart, inputs.gather(apart))["known"] == ""
 
 
 def test_what_is_not_named_comes_from_notebook_00(stage):

@@ -5,6 +5,7 @@ from trait_lib.corpora.assemble import (
     input_files,
     training_texts,
     write_documents,
+    write_known,
     write_problems,
 )
 from trait_lib.corpora.card import composition, describe
@@ -34,5 +35,6 @@ __all__ = [
     "task_files",
     "training_texts",
     "write_documents",
+    "write_known",
     "write_problems",
 ]

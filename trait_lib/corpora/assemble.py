@@ -7,6 +7,7 @@ Not stated in the paper; ours because every later stage reads the same names, wh
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -33,6 +34,8 @@ class Built:
     reports: dict[str, Report] = field(default_factory=dict)
     written: Counter[str] = field(default_factory=Counter)
     contaminated: dict[str, Counter[str]] = field(default_factory=dict)
+    index: contamination.Index | None = None  # of all dev and test questions
+    held_out: set[int] = field(default_factory=set)  # fingerprints of documents
 
 
 def write_problems(folder: Path, params: Params, built: Built) -> contamination.Index:
@@ -59,7 +62,7 @@ def write_problems(folder: Path, params: Params, built: Built) -> contamination.
     later = [*rows["dev"], *rows["test"]]
     questions = {row["id"]: row["question"] for row in later}
     questions |= {row["id"]: row["prompt"] for row in [*pairs["dev"], *pairs["test"]]}
-    index = contamination.build_index(questions)
+    index = built.index = contamination.build_index(questions)
     found = built.contaminated["train problems"] = Counter()
     rows["train"] = list(drop_contaminated(rows["train"], index, found, form.example))
     found = built.contaminated["train pairs"] = Counter()
@@ -99,20 +102,29 @@ def write_documents(folder: Path, params: Params, index: contamination.Index, bu
     """
     labels: list[Row] = []
     heldout: dict[str, list[Row]] = {"heldout_domain": [], "heldout_general": []}
+    trained = array("Q")  # fingerprints of what is trained on or written from
     with ExitStack() as stack:
         write = {
             part: stack.enter_context(records.writer(folder / name))
             for part, name in STREAMED.items()
         }
         for part, row in _divided(params, index, built):
+            if part in (*heldout, "left_out"):
+                built.held_out.add(contamination.fingerprint(row["text"]))
             if part in heldout:
                 heldout[part].append(row)
                 continue
+            if part in ("general", "seed"):
+                trained.append(contamination.fingerprint(row["text"]))
             built.written[STREAMED.get(part, part)] += 1
             if part in write:
                 write[part](_plain(row))
             if part == "pool" and row.get(params["label_field"]) is not None:
                 labels.append(_label(row, params))
+        built.held_out.difference_update(trained)  # a copy in another group: not held out
+        for part, rows in heldout.items():
+            unseen = (r for r in rows if contamination.fingerprint(r["text"]) in built.held_out)
+            heldout[part] = list(unseen)
         missing = [name for name in STREAMED.values() if not built.written[name]]
         missing += [part for part, rows in heldout.items() if not rows]
         if missing:  # before any file takes its place
@@ -125,6 +137,27 @@ def write_documents(folder: Path, params: Params, index: contamination.Index, bu
         built.written[f"{part}.jsonl"] = len(kept)
         records.write_rows(folder / f"{part}.jsonl", map(_plain, kept))
     built.written["pool_labels.jsonl"] = records.write_rows(folder / "pool_labels.jsonl", labels)
+
+
+def write_known(folder: Path, built: Built) -> contamination.Index:
+    """Write `contamination.json`, by which all later stages leave out the same; return the index.
+
+    Of a generated world the index holds the questions that `folder` holds.
+    """
+    index = built.index
+    if index is None:
+        rows = (
+            r for s in ("dev", "test") for r in records.read_rows(folder / f"problems_{s}.jsonl")
+        )
+        index = contamination.build_index({row["id"]: row["question"] for row in rows})
+        rows = (
+            r
+            for n in ("domain", "general")
+            for r in records.read_rows(folder / f"heldout_{n}.jsonl")
+        )
+        built.held_out.update(contamination.fingerprint(row["text"]) for row in rows)
+    contamination.write_known(folder / "contamination.json", index.shared, built.held_out)
+    return index
 
 
 def _divided(params: Params, index: contamination.Index, built: Built) -> Iterator[tuple[str, Row]]:

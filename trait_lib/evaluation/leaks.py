@@ -51,21 +51,15 @@ def search(questions: Sequence[Row], sources: Mapping[str, Iterable[Row]]) -> Fo
         questions: problems and relevance pairs, with `id`.
         sources: rows with `text`, or with `question` and `solution`, by the name of their source.
     """
-    plain = {row["id"]: " ".join(contamination.words(asked(row))) for row in questions}
-    index = contamination.build_index(plain)
+    index = contamination.build_index({row["id"]: asked(row) for row in questions})
     found = Found()
     for source, rows in sources.items():
         found.texts[source] = 0
         for number, row in enumerate(rows, start=1):
             found.texts[source] += 1
-            text = text_of(row)
-            hits = contamination.hits(text, index)
-            if not hits:
-                continue
-            flat = f" {' '.join(contamination.words(text))} "
-            for one in sorted(hits):
-                kind = found.exact if f" {plain[one]} " in flat else found.grams
-                kind.setdefault(one, []).append(f"{source}/{row.get('id', number)}")
+            for match in contamination.matches(text_of(row), index):
+                kind = found.exact if match.whole else found.grams
+                kind.setdefault(match.question, []).append(f"{source}/{row.get('id', number)}")
     return found
 
 

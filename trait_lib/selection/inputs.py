@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trait_lib import records
+from trait_lib import contamination, records
 from trait_lib.run import Stage, hash_value
 from trait_lib.selection.models import classifier
 from trait_lib.selection.scan import corpus, shards
@@ -96,9 +96,15 @@ def general_texts(stage: Stage, given: Inputs, number: int) -> list[str]:
 
 def rules(stage: Stage, given: Inputs) -> dict[str, Any]:
     """The settings of a `hygiene.Inspector`: what a candidate must pass before it counts."""
-    asked = stage.params
+    asked, known = stage.params, ""
+    if not alone(
+        asked
+    ):  # words that do not count, and held-out documents, also of the user's corpus
+        known = contamination.read_known(stage.read(BEFORE, "contamination.json"))
+        known = corpus.save_questions(stage.folder, known)
     return {
         "tokenizer": given.tokenizer,
+        "known": known,
         "questions": corpus.save_questions(stage.folder, given.questions),
         "min_words": asked["min_words"],
         "shingle_words": asked["shingle_words"] if asked["near_duplicates"] else 0,

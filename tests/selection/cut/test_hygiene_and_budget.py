@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from trait_lib import records
+from trait_lib import contamination, records
 from trait_lib.contamination import words
 from trait_lib.selection.cut import budget, hygiene, tokens
 from trait_lib.selection.cut.budget import Budget
@@ -104,6 +104,19 @@ def test_short_and_contaminated_documents_are_refused(questions):
     assert found == ["contaminated", "", "too short", "too short", "too short"]
     # no word at all is too short, whatever is allowed
     assert inspect(questions, ["", "a"], min_words=0)["reason"].to_pylist() == ["too short", ""]
+
+
+def test_held_out_documents_and_their_chunks_are_refused(questions, tmp_path):
+    known = tmp_path / "known.json"
+    contamination.write_known(known, {}, [contamination.fingerprint(LESSON)])
+    texts = [LESSON.upper().replace(" ", "\n"), f"Another beginning. {LESSON}"]
+    found = inspect(questions, texts, known=str(known))["reason"].to_pylist()
+    assert found == ["held out", ""]
+    given = {"questions": str(questions), "min_words": 1, "shingle_words": 0}
+    inspector = hygiene.Inspector("", **given, known=str(known))
+    of = inspector.held_out(pa.array(texts))
+    chunks = pa.array(["a piece of the first", "a piece of the second"], pa.large_string())
+    assert inspector(chunks, of)["reason"].to_pylist() == ["held out", ""]
 
 
 def test_the_report_says_which_question_and_what_is_shared(questions):

@@ -7,7 +7,7 @@ number worthless, and because a text that is taken twice is paid for twice.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,11 @@ QUALITY = "quality"
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near duplicate"
 CONTAMINATED = "contaminated"
+HELD_OUT = "held out"
 SHORT = "too short"
 LANGUAGE = "language"
 REASONS = (
-    SELECTED, BELOW, QUALITY, DUPLICATE, NEAR_DUPLICATE, CONTAMINATED, SHORT, LANGUAGE,
+    SELECTED, BELOW, QUALITY, DUPLICATE, NEAR_DUPLICATE, CONTAMINATED, HELD_OUT, SHORT, LANGUAGE,
 )  # fmt: skip
 
 PERMUTATIONS = 128
@@ -66,32 +67,6 @@ def signatures(texts: Iterable[list[str]], size: int) -> np.ndarray:
     return np.array(rows, dtype=np.uint32).reshape(len(rows), PERMUTATIONS)
 
 
-# --- test questions ---------------------------------------------------------------------------
-
-
-def shared_questions(
-    text: str, index: contamination.Index, questions: Mapping[str, str]
-) -> list[dict[str, str]]:
-    """What a text shares with test questions: rows of `question` (id), `kind` and `shared`.
-
-    The kind is "question" where the whole normalised question stands in the text (`shared` is
-    the question) and "13-gram" where only a run of 13 words does (`shared` is the first one).
-    """
-    rows = []
-    hits = sorted(contamination.hits(text, index))
-    joined = f" {' '.join(contamination.words(text))} " if hits else ""
-    for identifier in hits:
-        words = contamination.words(questions[identifier])
-        whole = " ".join(words)
-        kind, shared = "question", whole
-        if f" {whole} " not in joined:
-            runs = (words[i : i + contamination.GRAM] for i in range(len(words)))
-            kind = f"{contamination.GRAM}-gram"
-            shared = next(g for run in runs if f" {(g := ' '.join(run))} " in joined)
-        rows.append({"question": identifier, "kind": kind, "shared": shared})
-    return rows
-
-
 # --- one look at a candidate ------------------------------------------------------------------
 
 
@@ -105,6 +80,7 @@ class Inspector:
         shingle_words: words in a run, for near duplicates; 0 makes no signatures.
         languages: codes of the languages that are kept; none keeps all and asks for none.
         language_min: the least probability of the language.
+        known: file of what notebook 00 knows, see `contamination.write_known`; empty: of nothing.
     """
 
     def __init__(
@@ -115,21 +91,33 @@ class Inspector:
         shingle_words: int,
         languages: Sequence[str] = (),
         language_min: float = 0.5,
+        known: str = "",
     ) -> None:
         self.count_tokens = tokens.counter(tokenizer)
-        self.questions = records.read_json(questions)
-        self.index = contamination.build_index(self.questions)
+        given = contamination.read_known(known) if known else {}
+        self.index = contamination.build_index(records.read_json(questions), **given)
         self.min_words, self.shingle_words = min_words, shingle_words
         self.languages, self.language_min = set(languages), language_min
         self.identify = language_identifier(languages) if languages else None
 
-    def __call__(self, texts: pa.Array) -> dict[str, Any]:
-        """Columns of a candidates' part: one value a text."""
+    def held_out(self, documents: pa.Array) -> np.ndarray:
+        """Whether documents, before they are cut, are held out, bool (n,)."""
+        texts = documents.to_pylist()
+        return np.array([contamination.is_held_out(t, self.index) for t in texts], dtype=bool)
+
+    def __call__(self, texts: pa.Array, held_out: np.ndarray | None = None) -> dict[str, Any]:
+        """Columns of a candidates' part: one value a text.
+
+        Args:
+            texts: n of them, whole documents or chunks.
+            held_out: bool (n,), whether each is of a held-out document; None asks the texts.
+        """
+        held_out = self.held_out(texts) if held_out is None else held_out
         strings = texts.to_pylist()
         words = [contamination.words(text) for text in strings]
-        shared = [shared_questions(text, self.index, self.questions) for text in strings]
+        shared = [self._shared(text) for text in strings]
         languages = [self._language(text) for text in strings]
-        reasons = map(self._reason, words, shared, languages)
+        reasons = map(self._reason, words, held_out, shared, languages)
         columns = {
             "tokens": np.asarray(self.count_tokens(strings), dtype=np.int64),
             "digest": np.array([digest(w) for w in words], dtype=np.uint64),
@@ -147,11 +135,23 @@ class Inspector:
     def _language(self, text: str) -> tuple[str | None, float | None]:
         return self.identify(text) if self.identify else (None, None)
 
+    def _shared(self, text: str) -> list[dict[str, str]]:
+        """A row for each test question in a text: its id, the kind, the words that are shared."""
+        kinds = (f"{contamination.GRAM}-gram", "question")
+        found = contamination.matches(text, self.index)
+        return [{"question": m.question, "kind": kinds[m.whole], "shared": m.shared} for m in found]
+
     def _reason(
-        self, words: list[str], shared: list, language: tuple[str | None, float | None]
+        self,
+        words: list[str],
+        held_out: bool,
+        shared: list,
+        language: tuple[str | None, float | None],
     ) -> str:
         if len(words) < max(1, self.min_words):
             return SHORT
+        if held_out:
+            return HELD_OUT
         if shared:
             return CONTAMINATED
         name, probability = language

@@ -121,7 +121,7 @@ def candidates_task(
         fields: names of the text and id fields.
     """
     every = np.load(rows, mmap_mode="r")
-    inspect = jobs.load(INSPECTOR)(**rules) if rules else lambda texts: {}
+    inspector = jobs.load(INSPECTOR)(**rules) if rules else None
 
     def task(item: Mapping[str, Any], part: jobs.Part, progress: jobs.Progress) -> None:
         first, last = item["key"]["candidates"]
@@ -134,7 +134,9 @@ def candidates_task(
             columns = {"row": numbers[owner], "chunk": chunk[keep]}
             columns["id"] = _ids(table["id"].take(owner), chunk[keep], chunk_words)
             columns |= {"source": table["source"].take(owner), "text": chosen}
-            part.write(pa.table(columns | inspect(chosen)))
+            if inspector:
+                columns |= inspector(chosen, inspector.held_out(texts)[owner])
+            part.write(pa.table(columns))
             progress(len(chosen), int(sizes(chosen).sum()))
 
     return task

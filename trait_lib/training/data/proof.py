@@ -17,21 +17,21 @@ class Contaminated(RuntimeError):
 
 
 def prove_clean(
-    sources: Mapping[str, str | Path], problem_files: Sequence[str | Path]
+    sources: Mapping[str, str | Path],
+    problem_files: Sequence[str | Path],
+    known: str | Path | None = None,
 ) -> dict[str, int]:
     """Search every document of every source for every held-out problem; return documents searched.
 
     Args:
         sources: the file of document rows of each source.
         problem_files: files of problem rows with `id` and `question`.
+        known: file of what notebook 00 knows, see `contamination.write_known`.
 
     Raises:
         Contaminated: names problems and the documents that hold them.
     """
-    held_out = {
-        row["id"]: row["question"] for file in problem_files for row in records.read_rows(file)
-    }
-    index = contamination.build_index(held_out)
+    index = _index(problem_files, known)
     searched, found = {}, {}
     for name, file in sources.items():
         texts = list(_texts(file))
@@ -47,19 +47,24 @@ def prove_clean(
 
 
 def without_held_out(
-    rows: Iterable[Mapping[str, Any]], problem_files: Sequence[str | Path]
+    rows: Iterable[Mapping[str, Any]],
+    problem_files: Sequence[str | Path],
+    known: str | Path | None = None,
 ) -> tuple[list[Mapping[str, Any]], list[str]]:
     """Rows whose `text` holds no held-out problem, and the ids of those left out.
 
     Training problems of real benchmarks repeat test problems; fine-tuning must not read them.
     """
     rows = list(rows)
-    held_out = {
-        row["id"]: row["question"] for file in problem_files for row in records.read_rows(file)
-    }
     texts = [(str(row["id"]), row["text"]) for row in rows]
-    found = contamination.report(texts, contamination.build_index(held_out))
+    found = contamination.report(texts, _index(problem_files, known))
     return [row for row in rows if str(row["id"]) not in found], sorted(found)
+
+
+def _index(problem_files: Sequence[str | Path], known: str | Path | None) -> contamination.Index:
+    rows = [row for file in problem_files for row in records.read_rows(file)]
+    given = contamination.read_known(known) if known else {}
+    return contamination.build_index({row["id"]: row["question"] for row in rows}, **given)
 
 
 def _texts(file: str | Path) -> Iterator[tuple[str, str]]:
