@@ -38,11 +38,12 @@ def own_files(folder):
 
 
 def test_held_out_documents_of_notebook_00_are_left_out_of_a_corpus_of_ones_own(stage, tmp_path):
-    own = own_files(tmp_path)
-    here = stage(corpus_files=own["corpus_files"], text_field="body")
+    own, sizes = own_files(tmp_path), {"min_words": 1, "shingle_words": 2, "near_duplicates": 0.0}
+    sizes |= {"languages": [], "language_min": 0.5, "text_field": "body"}
+    here = stage(corpus_files=own["corpus_files"], **sizes)
     known = inputs.rules(here, inputs.gather(here))["known"]
     assert contamination.read_known(known)["held_out"] == [7]
-    apart = run.open_stage("01_data_selection", ASKED | own | {"text_field": "body"}, True)
+    apart = run.open_stage("01_data_selection", ASKED | own | sizes, True)
     assert inputs.rules(apart, inputs.gather(apart))["known"] == ""
 
 
