@@ -75,7 +75,7 @@ def evaluated(right, shift=0.0):
 @pytest.fixture
 def rows():
     keywords = [{"keyword": "crimson tents"}]
-    return comparison.table(QUESTIONS, evaluated(1), evaluated(4, 3.0), keywords, 0, 200)
+    return comparison.table(QUESTIONS, evaluated(1), evaluated(4, 3.0), keywords)
 
 
 def test_every_group_of_scores_is_there(rows):
@@ -109,7 +109,7 @@ def test_win_rates_stand_beside_the_scores():
         for task in ("title", "description")
         for n, seen in enumerate([("B", "A")] * 6 + [("A", "B")] * 2 + [("A", "A")] * 2, start=1)
     ]
-    rows = comparison.table(QUESTIONS, evaluated(1), evaluated(4), [], 0, 200, judged=some)
+    rows = comparison.table(QUESTIONS, evaluated(1), evaluated(4), judged=some)
     found = [row for row in rows if row["group"] == "win rate"]
     assert [row["name"] for row in found] == [
         "title (judge)", "description (judge)", "mean of tasks (judge)",
@@ -143,7 +143,7 @@ def test_domains_without_pairs_keywords_or_general_questions():
     questions = measure.Questions(problems, {}, [], {}, {})
     keep = [row["id"] for row in problems]
     one = comparison.Evaluated({i: evaluated(2).answers[i] for i in keep}, {})
-    found = comparison.table(questions, one, one, [], 0, 50)
+    found = comparison.table(questions, one, one)
     assert [row["name"] for row in found] == [
         "sums", "entities in passages", "entities in documents only",
     ]  # fmt: skip
@@ -192,7 +192,7 @@ def test_a_model_is_asked_everything_once(runs, model_folder, monkeypatch):
     folder = measure.evaluate(
         str(model_folder), "hash", QUESTIONS, settings, measure.Scoring(window=16)
     )
-    found = comparison.load(folder)
+    found = comparison.read_evaluated(folder)
     assert list(found.answers) == [row["id"] for row in PROBLEMS]
     row = found.answers["sums-0"]
     assert {"prompt", "output", "extracted", "gold", "correct", "reason", "seconds"} <= row.keys()
@@ -203,7 +203,7 @@ def test_a_model_is_asked_everything_once(runs, model_folder, monkeypatch):
         str(model_folder), "hash", QUESTIONS, Settings(6, workers=2), measure.Scoring(window=16)
     )
     assert again == folder
-    rows = comparison.table(QUESTIONS, found, found, [], 0, 20)
+    rows = comparison.table(QUESTIONS, found, found)
     assert all(row["difference"] == 0 for row in rows)
 
 

@@ -85,7 +85,7 @@ def test_killed_twice_nothing_is_repeated_and_the_scores_are_the_same(tmp_path, 
     assert len(keys) == len(set(keys)) == all_read
 
     first, second = (
-        comparison.load(next((folder / "cache").glob("evaluation-*[0-9a-f]")))
+        comparison.read_evaluated(next((folder / "cache").glob("evaluation-*[0-9a-f]")))
         for folder in (whole, killed)
     )
     assert set(first.scores) == {"label", "likelihood", "domain_bits", "domain_bytes"}
@@ -111,7 +111,7 @@ def test_with_a_server_nothing_but_the_tokenizer_is_read_here(
     there = measure.evaluate(
         str(model_folder), "tiny", questions, remote, measure.Scoring(), "tiny"
     )
-    one, other = comparison.load(here), comparison.load(there)
+    one, other = comparison.read_evaluated(here), comparison.read_evaluated(there)
     assert one.answers["q"]["output"] == other.answers["q"]["output"]
     assert one.scores["domain_bits"] == pytest.approx(other.scores["domain_bits"], rel=1e-5)
 

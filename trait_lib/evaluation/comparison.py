@@ -16,6 +16,7 @@ import numpy as np
 
 from trait_lib import records
 from trait_lib.evaluation import pairwise, rewriting, statistics
+from trait_lib.evaluation.fewshot import by_task
 from trait_lib.evaluation.measure import Questions
 
 REWRITING = "query_rewriting"
@@ -30,7 +31,7 @@ class Evaluated:
     scores: dict[str, np.ndarray]
 
 
-def load(folder: str | Path) -> Evaluated:
+def read_evaluated(folder: str | Path) -> Evaluated:
     """Read what `measure.evaluate` wrote."""
     rows = {row["id"]: row for row in records.read_rows(Path(folder) / "answers.jsonl")}
     with np.load(Path(folder) / "scores.npz") as arrays:
@@ -46,9 +47,7 @@ def table(
     questions: Questions,
     base: Evaluated,
     adapted: Evaluated,
-    keywords: Sequence[Mapping[str, Any]],
-    seed: int,
-    resamples: int = statistics.RESAMPLES,
+    keywords: Sequence[Mapping[str, Any]] = (),
     judged: Sequence[pairwise.Judged] = (),
 ) -> list[Row]:
     """All scores as rows: name, group, unit, n, base, adapted, difference, intervals and errors.
@@ -63,15 +62,12 @@ def table(
         base: results of the base model.
         adapted: results of the adapted model.
         keywords: the advertisers' keywords, rows with `keyword`.
-        seed: of the resampling.
-        resamples: number of resamples.
         judged: pairs with the verdicts of a judge (`pairwise.judge`).
     """
 
     def accuracy(name: str, group: str, tasks: Sequence[str], only: bool | None = None) -> Row:
         strata = [_verdicts(base, adapted, task, only) for task in tasks]
-        compared = statistics.compare([s for s in strata if len(s[0])], seed, resamples)
-        return _row(name, group, "accuracy", compared)
+        return _row(name, group, "accuracy", statistics.compare([s for s in strata if len(s[0])]))
 
     tasks = tasks_of(questions.problems, questions.general)
     rows = [accuracy(task, "tasks", [task]) for task in tasks]
@@ -81,10 +77,10 @@ def table(
     if split == {True, False}:
         for name, only in (("entities in passages", False), ("entities in documents only", True)):
             rows.append(accuracy(name, "split", tasks, only))
-    rows += _relevance(questions, base, adapted, seed, resamples)
-    rows += _rewriting(questions, base, adapted, keywords, seed, resamples)
-    rows += _win_rates(judged, seed, resamples)
-    rows += _texts(questions, base, adapted, seed, resamples)
+    rows += _relevance(questions, base, adapted)
+    rows += _rewriting(questions, base, adapted, keywords)
+    rows += _win_rates(judged)
+    rows += _texts(questions, base, adapted)
     asked = {row["task"] for row in questions.problems}
     for task in questions.general:
         if task in asked:
@@ -93,27 +89,15 @@ def table(
 
 
 def _row(name: str, group: str, unit: str, compared: statistics.Comparison) -> Row:
-    low, high = compared.difference_interval
-    errors = (compared.base_se, compared.adapted_se, compared.difference_se)
-    return {
-        "name": name,
-        "group": group,
-        "unit": unit,
-        "n": compared.n,
-        "base": compared.base,
-        "adapted": compared.adapted,
-        "difference": compared.difference,
-        "low": low,
-        "high": high,
-        "base_low": compared.base_interval[0],
-        "base_high": compared.base_interval[1],
-        "adapted_low": compared.adapted_interval[0],
-        "adapted_high": compared.adapted_interval[1],
-        "base_se": errors[0],
-        "adapted_se": errors[1],
-        "difference_se": errors[2],
-        "p": compared.p,
-    }
+    row = {"name": name, "group": group, "unit": unit, "difference": compared.difference}
+    for key, value in vars(compared).items():
+        if key.endswith("_interval"):
+            side = key.removesuffix("_interval").replace("difference", "")
+            prefix = f"{side}_" if side else ""
+            row |= {f"{prefix}low": value[0], f"{prefix}high": value[1]}
+        else:
+            row[key] = value
+    return row
 
 
 def _corrected(rows: list[Row]) -> list[Row]:
@@ -138,24 +122,17 @@ def _verdicts(
     return np.array(first, float), np.array(second, float)
 
 
-def _relevance(
-    questions: Questions, base: Evaluated, adapted: Evaluated, seed: int, resamples: int
-) -> list[Row]:
-    """AUC by task and kind of score; the pairs of one topic (query) are resampled together."""
+def _relevance(questions: Questions, base: Evaluated, adapted: Evaluated) -> list[Row]:
+    """AUC by task and kind of score."""
     rows = []
-    labels = np.array([row["label"] for row in questions.pairs])
-    tasks = list(dict.fromkeys(row["task"] for row in questions.pairs))
     for kind in ("label", "likelihood"):
-        for task in tasks if kind in base.scores else []:
-            at = np.array([n for n, row in enumerate(questions.pairs) if row["task"] == task])
-            compared = statistics.compare_clustered(
-                statistics.auc,
-                labels[at],
+        for task, pairs in by_task(questions.pairs).items() if kind in base.scores else ():
+            at = np.array([row["task"] == task for row in questions.pairs])
+            compared = statistics.compare_auc(
+                np.array([row["label"] for row in pairs]),
                 base.scores[kind][at],
                 adapted.scores[kind][at],
-                [questions.pairs[n]["topic"] or questions.pairs[n]["query"] for n in at],
-                seed,
-                resamples,
+                [row["topic"] or row["query"] for row in pairs],
             )
             rows.append(_row(f"{task} ({kind})", "relevance", "AUC", compared))
     return rows
@@ -166,8 +143,6 @@ def _rewriting(
     base: Evaluated,
     adapted: Evaluated,
     keywords: Sequence[Mapping[str, Any]],
-    seed: int,
-    resamples: int,
 ) -> list[Row]:
     """Diversity, density and copy rate by query; distinct-n and coverage of all rewrites."""
     problems = [row for row in questions.problems if row["task"] == REWRITING]
@@ -179,58 +154,42 @@ def _rewriting(
         for one in (base, adapted)
     ]
     scored = [rewriting.items(problems, rewrites, known) for rewrites in extracted]
-    rows = []
-    for name in scored[0]:
-        if name != "density" or known:
-            compared = statistics.compare([(scored[0][name], scored[1][name])], seed, resamples)
-            rows.append(_row(f"rewrites: {name}", "rewriting", "share", compared))
-    texts = [list(one.values()) for one in extracted]
-    for n in (1, 2):
-        values = [rewriting.distinct([t or "" for t in one], n) for one in texts]
-        without = [rewriting.distinct_without(one, n) for one in texts]
-        compared = statistics.compare_jackknife(values, without)
-        rows.append(_row(f"rewrites: distinct-{n}", "rewriting", "share", compared))
+    compared = {
+        name: statistics.compare([(scored[0][name], scored[1][name])])
+        for name in scored[0]
+        if name != "density" or known
+    }
+    texts = [list(rewrites.values()) for rewrites in extracted]
+    wholes = {f"distinct-{n}": [rewriting.distinct(some, n) for some in texts] for n in (1, 2)}
     if known:
-        values = [rewriting.coverage(one, known) for one in texts]
-        without = [rewriting.coverage_without(one, known) for one in texts]
-        compared = statistics.compare_jackknife(values, without)
-        rows.append(_row("rewrites: coverage", "rewriting", "share", compared))
-    return rows
+        wholes["coverage"] = [rewriting.coverage(some, known) for some in texts]
+    for name, sides in wholes.items():
+        moved = np.stack([statistics.jackknife(without) for _, without in sides])
+        exact = [value for value, _ in sides]
+        compared[name] = statistics.compare_moved(exact, moved, len(problems))
+    return [_row(f"rewrites: {name}", "rewriting", "share", one) for name, one in compared.items()]
 
 
-def _win_rates(judged: Sequence[pairwise.Judged], seed: int, resamples: int) -> list[Row]:
+def _win_rates(judged: Sequence[pairwise.Judged]) -> list[Row]:
     """Win rates by task, and of several tasks their mean, raw and at equal lengths."""
-    tasks = list(dict.fromkeys(one.pair.task for one in judged))
-    groups = {task: [one for one in judged if one.pair.task == task] for task in tasks}
-    rows = []
-    for name, group in groups.items():
-        won = np.array([one.score for one in group])
-        compared = statistics.compare([(1 - won, won)], seed, resamples)
-        rows.append(_row(f"{name} (judge)", "win rate", "win rate", compared))
-    if len(tasks) > 1:
-        won = [np.array([one.score for one in group]) for group in groups.values()]
-        compared = statistics.compare([(1 - one, one) for one in won], seed, resamples)
-        rows.append(_row("mean of tasks (judge)", "win rate", "win rate", compared))
-    if tasks:
-        compared = pairwise.compare_controlled(judged, seed, resamples)
-        rows.append(_row("mean at equal lengths (judge)", "win rate", "win rate", compared))
-    return rows
+    groups: dict[str, list[pairwise.Judged]] = {}
+    for one in judged:
+        groups.setdefault(f"{one.pair.task} (judge)", []).append(one)
+    if len(groups) > 1:
+        groups["mean of tasks (judge)"] = list(judged)
+    compared = {name: pairwise.compare_raw(group) for name, group in groups.items()}
+    if judged:
+        compared["mean at equal lengths (judge)"] = pairwise.compare_controlled(judged)
+    return [_row(name, "win rate", "win rate", one) for name, one in compared.items()]
 
 
-def _texts(
-    questions: Questions, base: Evaluated, adapted: Evaluated, seed: int, resamples: int
-) -> list[Row]:
+def _texts(questions: Questions, base: Evaluated, adapted: Evaluated) -> list[Row]:
     """Bits per byte of each held-out text; less is better."""
     rows = []
     for name in questions.texts:
         if f"{name}_bits" in base.scores:
-            compared = statistics.compare_ratio(
-                base.scores[f"{name}_bits"],
-                adapted.scores[f"{name}_bits"],
-                base.scores[f"{name}_bytes"],
-                seed,
-                resamples,
-            )
+            bits = [one.scores[f"{name}_bits"] for one in (base, adapted)]
+            compared = statistics.compare_ratio(*bits, base.scores[f"{name}_bytes"])
             rows.append(_row(f"held-out {name} text", "text", "bits per byte", compared))
     return rows
 
@@ -260,7 +219,7 @@ def headline(rows: Sequence[Row]) -> dict[str, float | None]:
     by_name = {row["name"]: row for row in rows}
     tasks = [row for row in rows if row["group"] == "tasks"]
     mean = by_name.get("mean of tasks") or (tasks[0] if tasks else {})
-    found: dict[str, float | None] = {
+    told: dict[str, float | None] = {
         "mean_base": mean.get("base"),
         "mean_adapted": mean.get("adapted"),
         "ratio": _over(mean.get("adapted"), mean.get("base")),
@@ -268,20 +227,18 @@ def headline(rows: Sequence[Row]) -> dict[str, float | None]:
     for name in ("domain", "general"):
         row = by_name.get(f"held-out {name} text", {})
         ratio = _over(row.get("adapted"), row.get("base"))
-        found[f"{name}_text_change_percent"] = None if ratio is None else 100 * (ratio - 1)
-    general = [row for row in rows if row["group"] == "general"]
-    hidden = by_name.get("entities in documents only")
-    for side in ("base", "adapted"):
-        values = [row[side] for row in general]
-        found[f"general_questions_{side}"] = float(np.mean(values)) if values else None
-    found["documents_only_base"] = (hidden or {}).get("base")
-    found["documents_only_adapted"] = (hidden or {}).get("adapted")
-    for kind in ("label", "likelihood"):
-        scored = [row for row in rows if row["name"].endswith(f"({kind})")]
+        told[f"{name}_text_change_percent"] = None if ratio is None else 100 * (ratio - 1)
+    groups = {
+        "general_questions": [row for row in rows if row["group"] == "general"],
+        "documents_only": [row for row in rows if row["name"] == "entities in documents only"],
+        "auc_label": [row for row in rows if row["name"].endswith("(label)")],
+        "auc_likelihood": [row for row in rows if row["name"].endswith("(likelihood)")],
+    }
+    for name, group in groups.items():
         for side in ("base", "adapted"):
-            values = [row[side] for row in scored]
-            found[f"auc_{kind}_{side}"] = float(np.mean(values)) if values else None
-    return found
+            values = [row[side] for row in group]
+            told[f"{name}_{side}"] = float(np.mean(values)) if values else None
+    return told
 
 
 def _over(above: float | None, below: float | None) -> float | None:

@@ -33,6 +33,7 @@ Ask = Callable[[Sequence[Messages]], Sequence[str | None]]
 FLIP_LIMIT = 0.15
 NEWTON_STEPS = 25
 REPLY_TOKENS = 60  # expected of a verdict with its reason; for the plan only
+AT_ONCE = 256  # pairs left out in turn at a time
 NAMED = re.compile(r"\bbetter\s*:\s*\W{0,3}(?:answer\s+)?(A|B|tie)\b", re.IGNORECASE)
 TAG = re.compile(r"<(?=/?(?:answer|question)\b)", re.IGNORECASE)
 WIN, TIE, LOSS = 1.0, 0.5, 0.0
@@ -211,31 +212,25 @@ class WinRate:
         return self.flip_rate is not None and self.flip_rate > FLIP_LIMIT
 
 
-def win_rate(judged: Sequence[Judged], seed: int, resamples: int = 1000) -> WinRate:
+def win_rate(judged: Sequence[Judged]) -> WinRate:
     """Count verdicts: raw and length-controlled win rates, averaged over tasks that count equally.
-
-    Args:
-        judged: from `judge`.
-        seed: of the resampling, which draws pairs within their task.
-        resamples: the length-controlled rate is fitted again in each.
 
     Raises:
         ValueError: no pairs.
     """
     if not judged:
         raise ValueError("no pairs to count")
-    scores, lengths = _by_task(judged)
-    raw, fitted = _resampled(scores, lengths, seed, resamples)
+    raw, level = compare_raw(judged), compare_controlled(judged)
     asked = [one for one in judged if one.asked]
     decided = [one for one in judged if one.score != TIE and _longer_by(one.pair)]
     places = [one for pair in asked for one in (pair.base_first, pair.adapted_first)]
     named = [place for place in places if place in ("A", "B")]
     return WinRate(
         n=len(judged),
-        raw=float(np.mean([one.mean() for one in scores])),
-        raw_interval=statistics.percentiles(raw),
-        controlled=float(np.mean(list(map(controlled, scores, lengths)))),
-        controlled_interval=statistics.percentiles(fitted),
+        raw=raw.adapted,
+        raw_interval=raw.adapted_interval,
+        controlled=level.adapted,
+        controlled_interval=level.adapted_interval,
         wins=sum(one.score == WIN for one in judged),
         losses=sum(one.score == LOSS for one in judged),
         ties=sum(one.score == TIE for one in judged),
@@ -255,27 +250,31 @@ def _by_task(judged: Sequence[Judged]) -> tuple[list[np.ndarray], list[np.ndarra
     return scores, [np.array([_longer_by(one.pair) for one in group]) for group in groups]
 
 
-def _resampled(
-    scores: Sequence[np.ndarray], lengths: Sequence[np.ndarray], seed: int, resamples: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The raw and the controlled rate in each resample, tasks counting equally; (resamples,)."""
-    generator = np.random.default_rng(seed)
-    raw, fitted = np.zeros(resamples), np.zeros(resamples)
-    for score, longer in zip(scores, lengths, strict=True):
-        drawn = generator.integers(len(score), size=(resamples, len(score)))
-        raw += score[drawn].mean(axis=1) / len(scores)
-        fitted += controlled(score[drawn], longer[drawn]) / len(scores)
-    return raw, fitted
+def compare_raw(judged: Sequence[Judged]) -> statistics.Comparison:
+    """The win rate, mean of tasks; the base model has the rest of it."""
+    return statistics.compare([(1 - score, score) for score in _by_task(judged)[0]])
 
 
-def compare_controlled(
-    judged: Sequence[Judged], seed: int, resamples: int
-) -> statistics.Comparison:
-    """The length-controlled win rate, mean of tasks; the base model has the rest of it."""
+def compare_controlled(judged: Sequence[Judged]) -> statistics.Comparison:
+    """The length-controlled win rate, mean of tasks; it is fitted again without each pair."""
     scores, lengths = _by_task(judged)
     rate = float(np.mean(list(map(controlled, scores, lengths))))
-    fitted = _resampled(scores, lengths, seed, resamples)[1]
-    return statistics.of_samples((1 - rate, rate), np.stack([1 - fitted, fitted]), len(judged))
+    without = [_without_each(*task) for task in zip(scores, lengths, strict=True)]
+    moved = np.concatenate(list(map(statistics.jackknife, without))) / len(without)
+    return statistics.compare_moved((1 - rate, rate), np.stack([-moved, moved]), len(judged))
+
+
+def _without_each(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The controlled rate of one task without each of its pairs in turn, shape (pairs,)."""
+    count = len(scores)
+    if count == 1:
+        return scores
+    rates = np.empty(count)
+    for start in range(0, count, AT_ONCE):
+        left_out = np.arange(start, min(start + AT_ONCE, count))
+        kept = np.arange(count - 1) + (np.arange(count - 1) >= left_out[:, None])
+        rates[left_out] = controlled(scores[kept], lengths[kept])
+    return rates
 
 
 def _share(flags: Iterator[bool]) -> float | None:
@@ -289,7 +288,7 @@ def _longer_by(pair: Pair) -> int:
 
 
 def controlled(scores: np.ndarray, longer_by: np.ndarray) -> np.ndarray:
-    """The win rate at equal lengths, for each row (a resample).
+    """The win rate at equal lengths, for each row.
 
     Logistic regression of the score (ties as half a win and half a loss) on
     tanh(difference / its standard deviation), as AlpacaEval 2; its intercept is the answer. The
@@ -320,7 +319,7 @@ def controlled(scores: np.ndarray, longer_by: np.ndarray) -> np.ndarray:
     return np.where(told, 1 / (1 + np.exp(-level)), raw)
 
 
-def table(judged: Sequence[Judged], seed: int, resamples: int = 1000) -> list[dict[str, Any]]:
+def table(judged: Sequence[Judged]) -> list[dict[str, Any]]:
     """Rows by task and for their mean: n, rates with intervals, counts, and what the judge did."""
     tasks = list(dict.fromkeys(one.pair.task for one in judged))
     groups = {task: [one for one in judged if one.pair.task == task] for task in tasks}
@@ -328,7 +327,7 @@ def table(judged: Sequence[Judged], seed: int, resamples: int = 1000) -> list[di
         groups["mean of tasks"] = list(judged)
     rows = []
     for name, group in groups.items():
-        rate = win_rate(group, seed, resamples)
+        rate = win_rate(group)
         row = {key: value for key, value in vars(rate).items() if not key.endswith("_interval")}
         row |= {"low": rate.raw_interval[0], "high": rate.raw_interval[1]}
         row |= {"controlled_low": rate.controlled_interval[0]}

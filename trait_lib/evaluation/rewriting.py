@@ -2,11 +2,11 @@
 
 The paper names *diversity* and *density* for query rewriting; their definitions were not found.
 Ours: diversity is the mean over queries of the mean distance, 1 - |A & B| / |A | B| over words,
-between any two of the query and its distinct rewrites; density is the share of rewrites that
-stand in the advertisers' keyword set. Density alone rewards one keyword for every query, so three
-numbers stand beside it: distinct-n, the share of runs of n words that are different; coverage,
-the different keywords that are hit over the most that so many rewrites could hit; and the copy
-rate, the share of rewrites that are the query itself.
+between any two of the query and its rewrites, repeated ones too; density is the share of rewrites
+that stand in the advertisers' keyword set. Density alone rewards one keyword for every query, so
+three numbers stand beside it: distinct-n, the share of runs of n words that are different;
+coverage, the different keywords that are hit over the most that so many rewrites could hit; and
+the copy rate, the share of rewrites that are the query itself.
 """
 
 from __future__ import annotations
@@ -40,8 +40,12 @@ def distance(first: str, second: str) -> float:
 
 
 def diversity(query: str, rewrites: Sequence[str]) -> float:
-    """The mean distance between any two of a query and its distinct rewrites; 0 without any."""
-    texts = [query, *dict.fromkeys(rewrites)]
+    """The mean distance between any two of a query and its rewrites; 0 without any.
+
+    A rewrite that is repeated counts as often as it stands there: saying one thing three times is
+    not diverse.
+    """
+    texts = [query, *rewrites]
     pairs = [distance(a, b) for a, b in itertools.combinations(texts, 2)]
     return float(np.mean(pairs)) if pairs else 0.0
 
@@ -54,13 +58,6 @@ def is_keyword(rewrite: str, keywords: set[tuple[str, ...]]) -> bool:
 def keyword_set(rows: Sequence[Mapping[str, Any]]) -> set[tuple[str, ...]]:
     """The advertisers' keywords (rows with `keyword`), as tuples of words."""
     return {tuple(words(row["keyword"])) for row in rows}
-
-
-def distinct(rewrites: Sequence[str], n: int) -> float:
-    """distinct-n: different runs of `n` words over all runs; 0 when there is none."""
-    tokens = [words(text) for text in rewrites]
-    runs = [tuple(t[i : i + n]) for t in tokens for i in range(len(t) - n + 1)]
-    return len(set(runs)) / len(runs) if runs else 0.0
 
 
 def is_copy(query: str, rewrite: str) -> bool:
@@ -79,28 +76,22 @@ def _mean(flags: Iterable[bool]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def coverage(rewrites: Sequence[Rewrites], keywords: set[tuple[str, ...]]) -> float:
+def distinct(rewrites: Sequence[Rewrites], n: int) -> tuple[float, np.ndarray]:
+    """distinct-n, different runs of `n` words over all runs; and without each query in turn.
+
+    `rewrites` has one entry a query, and so has the array, for the jackknife. 0 without runs.
+    """
+    return _different([_runs(some, n) for some in rewrites], None)
+
+
+def coverage(
+    rewrites: Sequence[Rewrites], keywords: set[tuple[str, ...]]
+) -> tuple[float, np.ndarray]:
     """The different keywords that rewrites hit, over the most that so many could hit.
 
-    `rewrites` has one entry a query. 0 without rewrites or keywords.
+    And the same without each query in turn; see `distinct`. 0 without rewrites or keywords.
     """
-    texts = [tuple(words(one)) for some in rewrites for one in listed(some)]
-    most = min(len(texts), len(keywords))
-    return len(set(texts) & keywords) / most if most else 0.0
-
-
-def distinct_without(rewrites: Sequence[Rewrites], n: int) -> np.ndarray:
-    """distinct-n without each query's rewrites in turn, shape (queries,), for the jackknife."""
-    runs = [_runs(some, n) for some in rewrites]
-    counts = Counter(run for some in runs for run in some)
-    total, different = sum(counts.values()), len(counts)
-    values = []
-    for some in runs:
-        own = Counter(some)
-        alone = sum(counts[run] == count for run, count in own.items())
-        left = total - len(some)
-        values.append((different - alone) / left if left else 0.0)
-    return np.array(values)
+    return _different([[tuple(words(one)) for one in listed(some)] for some in rewrites], keywords)
 
 
 def _runs(rewrites: Rewrites, n: int) -> list[tuple[str, ...]]:
@@ -109,18 +100,23 @@ def _runs(rewrites: Rewrites, n: int) -> list[tuple[str, ...]]:
     return [tuple(t[i : i + n]) for t in tokens for i in range(len(t) - n + 1)]
 
 
-def coverage_without(rewrites: Sequence[Rewrites], keywords: set[tuple[str, ...]]) -> np.ndarray:
-    """Coverage without each query's rewrites in turn, shape (queries,)."""
-    texts = [[tuple(words(one)) for one in listed(some)] for some in rewrites]
-    counts = Counter(text for some in texts for text in some if text in keywords)
-    total = sum(map(len, texts))
-    values = []
-    for some in texts:
-        own = Counter(text for text in some if text in keywords)
-        alone = sum(counts[text] == count for text, count in own.items())
-        most = min(total - len(some), len(keywords))
-        values.append((len(counts) - alone) / most if most else 0.0)
-    return np.array(values)
+def _different(
+    queries: Sequence[Sequence[tuple[str, ...]]], counted: set[tuple[str, ...]] | None
+) -> tuple[float, np.ndarray]:
+    """The share of different things, of those `counted` where given, and without each query."""
+    total = sum(map(len, queries))
+    own = [Counter(one for one in some if counted is None or one in counted) for some in queries]
+    counts = Counter(itertools.chain.from_iterable(mine.elements() for mine in own))
+
+    def share(different: int, things: int) -> float:
+        most = things if counted is None else min(things, len(counted))
+        return different / most if most else 0.0
+
+    without = [
+        share(len(counts) - sum(counts[one] == count for one, count in mine.items()), total - size)
+        for mine, size in zip(own, map(len, queries), strict=True)
+    ]
+    return share(len(counts), total), np.array(without)
 
 
 def items(

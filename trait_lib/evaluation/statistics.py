@@ -1,45 +1,52 @@
-"""Scores with errors and intervals: bootstrap over items, paired between two models, by task.
+"""Scores with standard errors and 95 % intervals, paired between two models, by task.
 
-An interval holds the middle 95 % of a score over resamples of the items. Both models are scored
-on the same resample, so what is common to them (a hard item) does not widen the interval of their
-difference. Several tasks count equally and are resampled each for itself. Items that turn right or
-wrong are tested exactly (McNemar), p-values of many tasks are corrected (Holm), and runs with
-several seeds are pooled by their differences (`pooled`). Paper: averages without intervals; ours,
-because a mean of a few hundred items moves by points from sample to sample.
+A score between 0 and 1 has Wilson's interval (1927), for as many items as its standard error is
+worth, as shares in surveys have: it holds near 0 and 1, where a bootstrap of 20 items covers 0.61
+instead of 0.95. Differences are taken item by item, so that what is common to both models (a hard
+item) does not widen their interval. Half an imagined item at either bound is counted into the
+errors (after Bonett and Price 2012), so that no interval is without width: that all items of a
+task agree is no certainty. Scores of a whole set (AUC, distinct-n) have the error of what each
+item, or each query, moves in them. Tasks count equally. Items that turn right or wrong are tested
+exactly (McNemar), p-values of many tasks are corrected (Holm), runs with several seeds are pooled
+by their differences (`pooled`).
+
+A count has few values, so no interval of it covers 0.95 everywhere: of 20 items with a true share
+of 0.05 it can be 0.925 or 0.984. Paper: averages without intervals; ours, because a mean of a few
+hundred items moves by points from sample to sample.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, rankdata, t
+from scipy.stats import binomtest, norm, rankdata, t
 
 LEVEL = 0.95
-RESAMPLES = 2000
-AT_ONCE = 2_000_000  # numbers drawn at once: resamples times items
+NORMAL = float(norm.ppf((1 + LEVEL) / 2))
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Comparison:
     """A score of two models and of their difference (adapted minus base), with 95 % intervals.
 
-    `*_se` are standard errors, the spread over resamples. `p` is of the hypothesis that the
-    models are equal: exact for right and wrong answers of one task, else from the resamples.
+    `*_se` are standard errors. `p` is of the hypothesis that the models are equal: exact for right
+    and wrong answers of one task, else of the normal distribution.
     """
 
     base: float
     adapted: float
-    base_interval: tuple[float, float]
-    adapted_interval: tuple[float, float]
-    difference_interval: tuple[float, float]
+    base_interval: Interval
+    adapted_interval: Interval
+    difference_interval: Interval
     n: int
-    base_se: float = float("nan")
-    adapted_se: float = float("nan")
-    difference_se: float = float("nan")
-    p: float = float("nan")
+    base_se: float
+    adapted_se: float
+    difference_se: float
+    p: float
 
     @property
     def difference(self) -> float:
@@ -47,98 +54,126 @@ class Comparison:
         return self.adapted - self.base
 
 
-def percentiles(samples: np.ndarray) -> tuple[float, float]:
-    """The interval of a bootstrap sample of shape (resamples,); NaN entries are left out."""
-    samples = samples[np.isfinite(samples)]
-    if not len(samples):
-        return (float("nan"), float("nan"))
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(samples, [tail, 100 - tail])
-    return float(low), float(high)
+def wilson(share: float, n: float) -> Interval:
+    """Wilson's interval of a share of `n` items, which need not be a whole number."""
+    square = NORMAL**2 / n
+    middle = (share + square / 2) / (1 + square)
+    reach = NORMAL / (1 + square) * math.sqrt((share * (1 - share) + square / 4) / n)
+    return min(share, max(0.0, middle - reach)), max(share, min(1.0, middle + reach))
 
 
-def two_sided(differences: np.ndarray) -> float:
-    """The p-value of no difference: twice the smaller share of resamples on one side of 0."""
-    differences = differences[np.isfinite(differences)]
-    if not len(differences):
-        return float("nan")
-    sides = ((differences <= 0).sum(), (differences >= 0).sum())
-    return float(min(1.0, 2 * (min(sides) + 1) / (len(differences) + 1)))
+def worth(share: float, error: float) -> float:
+    """Of how many items a share with this standard error is."""
+    return share * (1 - share) / error**2
 
 
-def of_samples(
-    exact: Sequence[float], samples: np.ndarray, n: int, p: float | None = None
-) -> Comparison:
-    """A comparison from its two exact scores and their resamples of shape (2, resamples)."""
-    apart = samples[1] - samples[0]
-    errors = [float(np.nanstd(one)) if np.isfinite(one).any() else float("nan") for one in samples]
-    spread = float(np.nanstd(apart)) if np.isfinite(apart).any() else float("nan")
-    return Comparison(
-        base=float(exact[0]),
-        adapted=float(exact[1]),
-        base_interval=percentiles(samples[0]),
-        adapted_interval=percentiles(samples[1]),
-        difference_interval=percentiles(apart),
-        n=n,
-        base_se=errors[0],
-        adapted_se=errors[1],
-        difference_se=spread,
-        p=two_sided(apart) if p is None else p,
-    )
-
-
-def compare(
-    strata: Sequence[tuple[np.ndarray, np.ndarray]], seed: int, resamples: int = RESAMPLES
-) -> Comparison:
+def compare(strata: Sequence[tuple[np.ndarray, np.ndarray]]) -> Comparison:
     """Compare two models by the mean over strata of the mean over items.
 
     Args:
-        strata: for each task (base, adapted), both of shape (items,), the same items in the same
-            order; tasks count equally whatever their size.
-        seed: of the resampling.
-        resamples: number of resamples.
+        strata: for each task (base, adapted), both of shape (items,) between 0 and 1, the same
+            items in the same order; tasks count equally whatever their size.
 
     Raises:
         ValueError: no items, or arrays of different length.
     """
     if not strata or any(len(a) != len(b) or not len(a) for a, b in strata):
         raise ValueError("both models need the same items, and each task at least one")
-    generator = np.random.default_rng(seed)
-    sums = np.zeros((2, resamples))
-    for base, adapted in strata:
-        values = np.stack([base, adapted]).astype(float)  # (2, items)
-        for some in _chunks(resamples, len(base)):
-            picked = generator.integers(len(base), size=(some.stop - some.start, len(base)))
-            sums[:, some] += values[:, picked].mean(axis=2)  # (2, resamples at once)
-    exact = [float(np.mean([np.mean(pair[which]) for pair in strata])) for which in (0, 1)]
-    p = None
-    if len(strata) == 1 and all(np.isin(one, (0, 1)).all() for one in strata[0]):
-        turned = changes(*(np.asarray(one) > 0 for one in strata[0]))
+    pairs = [np.stack(pair).astype(float) for pair in strata]  # (2, items) each
+    scores = [float(np.mean([pair[side].mean() for pair in pairs])) for side in (0, 1)]
+    held = [_held([pair[side] for pair in pairs], 0) for side in (0, 1)]
+    middle, error = _held([pair[1] - pair[0] for pair in pairs], -1)
+    p = _two_sided(middle, error)
+    if len(pairs) == 1 and np.isin(pairs[0], (0, 1)).all():
+        turned = changes(*(pairs[0] > 0))
         p = mcnemar(turned["wrong_to_right"], turned["right_to_wrong"])
-    return of_samples(exact, sums / len(strata), sum(len(base) for base, _ in strata), p)
+    return Comparison(
+        *scores,
+        *(wilson(score, worth(*one)) for score, one in zip(scores, held, strict=True)),
+        _around(middle, error, -1, 1),
+        sum(pair.shape[1] for pair in pairs),
+        *(one[1] for one in held),
+        error,
+        p,
+    )
 
 
-def _chunks(resamples: int, items: int) -> list[slice]:
-    """Slices of the resamples, so many at once as fit into `AT_ONCE`."""
-    step = max(1, AT_ONCE // max(items, 1))
-    return [slice(n, min(n + step, resamples)) for n in range(0, resamples, step)]
+def _held(strata: Sequence[np.ndarray], lowest: int) -> tuple[float, float]:
+    """The mean over strata and its standard error, with half an item at `lowest` and half at 1.
+
+    Items that lie between the bounds, and differ, tell their spread themselves.
+    """
+    means, variances = [], []
+    for items in strata:
+        weights = np.ones(len(items))
+        if np.ptp(items) == 0 or np.isin(items, (-1, 0, 1)).all():
+            items, weights = np.append(items, (lowest, 1)), np.append(weights, (0.5, 0.5))
+        means.append(np.average(items, weights=weights))
+        spread = np.average((items - means[-1]) ** 2, weights=weights)
+        variances.append(spread / (weights == 1).sum())
+    return float(np.mean(means)), math.sqrt(sum(variances)) / len(strata)
 
 
-def compare_ratio(
-    base: np.ndarray, adapted: np.ndarray, sizes: np.ndarray, seed: int, resamples: int = RESAMPLES
-) -> Comparison:
-    """Compare two models by a sum over a sum, as bits over bytes; resampled by document.
+def _around(value: float, error: float, lowest: float, highest: float) -> Interval:
+    return max(lowest, value - NORMAL * error), min(highest, value + NORMAL * error)
+
+
+def _two_sided(value: float, error: float) -> float:
+    return float(2 * norm.sf(abs(value) / error)) if error else float(value == 0)
+
+
+def compare_moved(exact: Sequence[float], moved: np.ndarray, n: int) -> Comparison:
+    """Compare two models by a score of a whole set, between 0 and 1.
+
+    Args:
+        exact: the scores of the base and the adapted model.
+        moved: by how much each item, or each query, moves them; shape (2, items).
+        n: number of items.
+    """
+    rows = np.array([moved[0], moved[1], moved[1] - moved[0]])
+    if not np.isfinite(exact).all():
+        nothing = (math.nan, math.nan)
+        return Comparison(*exact, nothing, nothing, nothing, n, *[math.nan] * 4)
+    unseen = 1 / math.sqrt(n * (n + 1))  # half an item either way
+    errors = [math.hypot(_error(row), unseen) for row in rows]
+    spans = [
+        wilson(score, min(n, worth(score, error) or n))
+        for score, error in zip(exact, errors, strict=False)
+    ]
+    difference = exact[1] - exact[0]
+    span = _around(difference, errors[2], -1, 1)
+    p = _two_sided(difference, errors[2])
+    return Comparison(float(exact[0]), float(exact[1]), *spans, span, n, *errors, p)
+
+
+def _error(moved: np.ndarray) -> float:
+    """The standard error of a score from what each item moves, shape (items,)."""
+    n = len(moved)
+    return math.sqrt(n / max(n - 1, 1) * float((moved**2).sum()))
+
+
+def jackknife(without: np.ndarray) -> np.ndarray:
+    """What each item moves in a score, from the scores without it in turn; (..., items) both.
+
+    For scores that the repeats of a bootstrap change, such as distinct-n (Efron and Stein 1981).
+    """
+    n = without.shape[-1]
+    return (without.mean(axis=-1, keepdims=True) - without) * (n - 1) / n
+
+
+def compare_ratio(base: np.ndarray, adapted: np.ndarray, sizes: np.ndarray) -> Comparison:
+    """Compare two models by a sum over a sum, as bits over bytes, which has no upper bound.
 
     `base`, `adapted` and `sizes` are of shape (documents,).
     """
-    generator = np.random.default_rng(seed)
-    samples = np.empty((2, resamples))
-    for some in _chunks(resamples, len(sizes)):
-        picked = generator.integers(len(sizes), size=(some.stop - some.start, len(sizes)))
-        totals = sizes[picked].sum(axis=1)
-        samples[:, some] = [costs[picked].sum(axis=1) / totals for costs in (base, adapted)]
-    exact = [costs.sum() / sizes.sum() for costs in (base, adapted)]
-    return of_samples(exact, samples, len(sizes))
+    costs, total = np.stack([base, adapted]).astype(float), sizes.sum()
+    scores = costs.sum(axis=1) / total
+    moved = (costs - scores[:, None] * sizes) / total
+    errors = [_error(one) for one in (*moved, moved[1] - moved[0])]
+    values = [*map(float, scores), float(scores[1] - scores[0])]
+    bounds = [(0.0, math.inf), (0.0, math.inf), (-math.inf, math.inf)]
+    spans = [_around(*one, *bound) for *one, bound in zip(values, errors, bounds, strict=True)]
+    return Comparison(*values[:2], *spans, len(sizes), *errors, _two_sided(values[2], errors[2]))
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -146,76 +181,41 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
     Ties count half. NaN when one of the two labels is absent.
     """
-    positive = labels.astype(bool)
-    count = int(positive.sum())
-    if count in (0, len(labels)):
-        return float("nan")
-    ranks = rankdata(scores)
-    above = ranks[positive].sum() - count * (count + 1) / 2
-    return float(above / (count * (len(labels) - count)))
+    return _auc_moved(labels, scores)[0]
 
 
-def compare_clustered(
-    score: Callable[[np.ndarray, np.ndarray], float],
-    labels: np.ndarray,
-    base: np.ndarray,
-    adapted: np.ndarray,
-    clusters: Sequence[str],
-    seed: int,
-    resamples: int = RESAMPLES,
+def _auc_moved(labels: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
+    """The AUC and by how much each item moves it (DeLong et al. 1988), shape (items,)."""
+    positive = np.asarray(labels).astype(bool)
+    counts = np.array([(~positive).sum(), positive.sum()])
+    if not counts.all():
+        return math.nan, np.zeros(len(positive))
+    ahead = rankdata(scores)  # after the next line: how many of the other label stand before it
+    for side in (positive, ~positive):
+        ahead[side] -= rankdata(np.asarray(scores)[side])
+    right = np.where(positive, ahead / counts[0], 1 - ahead / counts[1])
+    value = float(right[positive].mean())
+    return value, (right - value) / counts[positive.astype(int)]
+
+
+def compare_auc(
+    labels: np.ndarray, base: np.ndarray, adapted: np.ndarray, clusters: Sequence[str]
 ) -> Comparison:
-    """Compare two models by a score of all items, such as `auc`; whole clusters are resampled.
+    """Compare two models by their AUC.
 
-    The pairs of one query share it and are not independent, so queries are drawn, not pairs.
+    The pairs of one query share it and are not independent, so queries are what is drawn, and not
+    pairs (Obuchowski 1997).
 
     Args:
-        score: (labels, scores) to a number; NaN where it is undefined.
         labels: shape (items,).
         base: scores of the base model, shape (items,).
         adapted: scores of the adapted model, shape (items,).
-        clusters: the cluster of each item.
-        seed: of the resampling.
-        resamples: number of resamples.
+        clusters: the query of each item.
     """
-    names, which = np.unique(np.asarray(clusters), return_inverse=True)
-    members = [np.flatnonzero(which == number) for number in range(len(names))]
-    generator = np.random.default_rng(seed)
-    samples = np.empty((2, resamples))
-    for number in range(resamples):
-        drawn = generator.integers(len(members), size=len(members))
-        items = np.concatenate([members[one] for one in drawn])
-        samples[:, number] = [score(labels[items], values[items]) for values in (base, adapted)]
-    return of_samples([score(labels, base), score(labels, adapted)], samples, len(labels))
-
-
-def compare_jackknife(
-    exact: Sequence[float], without: Sequence[np.ndarray], lowest: float = 0.0, highest: float = 1.0
-) -> Comparison:
-    """Compare two models by a score of the set that repeats change, such as distinct-n.
-
-    A resample holds items twice, and a count of different things suffers from that; so each item
-    is left out in turn, and intervals are 1.96 standard errors of the jackknife (Efron and Stein
-    1981) about the score, within its bounds.
-
-    Args:
-        exact: the scores of the base and the adapted model.
-        without: their scores without each item in turn, two arrays of shape (items,).
-        lowest: the least that the score can be.
-        highest: the most.
-    """
-    pair = np.stack(without).astype(float)  # (2, items)
-    n = pair.shape[1]
-    rows = [pair[0], pair[1], pair[1] - pair[0]]
-    errors = [float(np.sqrt((n - 1) * np.var(row))) for row in rows]
-    values = [float(exact[0]), float(exact[1]), float(exact[1] - exact[0])]
-    bounds = [(lowest, highest), (lowest, highest), (lowest - highest, highest - lowest)]
-    normal = 1.959964
-    spans = [
-        (max(low, value - normal * error), min(high, value + normal * error))
-        for value, error, (low, high) in zip(values, errors, bounds, strict=True)
-    ]
-    beyond = math.erfc(abs(values[2]) / errors[2] / math.sqrt(2)) if errors[2] else math.nan
-    return Comparison(*values[:2], *spans, n, *errors, p=1.0 if values[2] == 0 else beyond)
+    which = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    found = [_auc_moved(labels, scores) for scores in (base, adapted)]
+    moved = np.stack([np.bincount(which, one) for _, one in found])  # (2, queries)
+    return compare_moved([value for value, _ in found], moved, len(labels))
 
 
 def mcnemar(wrong_to_right: int, right_to_wrong: int) -> float:
@@ -256,8 +256,9 @@ def pooled(values: Sequence[float]) -> Pooled:
 
     A seed gives another training run and, in the replica, other items: runs and not items are what
     is repeated, so the spread between seeds is the error, which holds that of the items too. A
-    bootstrap over three to five seeds would be too narrow by half. With one seed there is no
-    spread: error, interval and p are NaN, and the interval over items is all that can be said.
+    bootstrap over three to five seeds would be too narrow by half. With one seed, or equal values,
+    there is no spread: error, interval and p are NaN, and the interval over items is all that can
+    be said.
 
     Raises:
         ValueError: no values.
@@ -265,11 +266,11 @@ def pooled(values: Sequence[float]) -> Pooled:
     if not len(values):
         raise ValueError("there is no seed to pool")
     mean, n = float(np.mean(values)), len(values)
-    if n == 1:
+    if np.ptp(values) == 0:
         return Pooled(mean, math.nan, (math.nan, math.nan), math.nan, n)
     error = float(np.std(values, ddof=1) / math.sqrt(n))
     reach = float(t.ppf((1 + LEVEL) / 2, n - 1)) * error
-    p = float(2 * t.sf(abs(mean) / error, n - 1)) if error else float(mean == 0)
+    p = float(2 * t.sf(abs(mean) / error, n - 1))
     return Pooled(mean, error, (mean - reach, mean + reach), p, n)
 
 

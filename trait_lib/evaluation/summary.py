@@ -9,7 +9,7 @@
      "changes":  [{"task", "n", "right_both", "wrong_to_right", "right_to_wrong", "wrong_both"}],
      "notes":    [sentence, ...]}
 
-`low` and `high` bound the difference (95 %, paired bootstrap), `*_se` are standard errors, `p_holm`
+`low` and `high` bound the difference (95 %, models paired), `*_se` are standard errors, `p_holm`
 is of no difference, corrected for the number of rows in the group. Paper: reports averages; ours
 adds n, errors and intervals. Nothing here needs a model, and nothing imports torch.
 """
@@ -59,7 +59,7 @@ def notes(
     changes: Sequence[Mapping[str, Any]],
 ) -> list[str]:
     """The comparison in sentences."""
-    said = ["low and high bound the difference (95 %, bootstrap over items, both models paired)"]
+    said = ["low and high bound the difference (95 %, over items, both models paired)"]
     if headline.get("mean_base") is not None:
         times = headline.get("ratio")
         factor = f", {times:.1f} times" if times is not None else ""
