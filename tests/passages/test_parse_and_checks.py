@@ -54,6 +54,52 @@ def test_courtesies_around_the_tags_are_ignored():
     assert parse.parse(f"Sure! Here it is:\n{GOOD}\nI hope it helps.", 2) == parse.parse(GOOD, 2)
 
 
+OPEN_END = GOOD.removesuffix("</enlightenment>")
+AS_MODELS_WRITE = {
+    "no last closing tag": OPEN_END,
+    "half of the last closing tag": OPEN_END + "</enlight",
+    "no closing tag between": GOOD.replace("</paragraph>\n", "\n", 1),
+    "another case": GOOD.replace("paragraph", "Paragraph").replace("enlight", "ENLIGHT"),
+    "single quotes": GOOD.replace('"', "'"),
+    "no quotes": GOOD.replace('"', ""),
+    "quotes of JSON": GOOD.replace('"', '\\"'),
+    "white space": GOOD.replace("<", "< ").replace(">", " >"),
+    "escaped": GOOD.replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;"),
+    "escaped as in Markdown": GOOD.replace("<", "\\<").replace(">", "\\>"),
+    "a fence": f"Sure:\n```xml\n{GOOD}\n```\nHope this helps!",
+    "a fence and no last closing tag": f"```xml\n{OPEN_END}\n```\nHope this helps!",
+    "headings": GOOD.replace("<en", "\n\n## Enlightenment\n\n<en"),
+    "a heading and no closing tag": GOOD.replace("</paragraph>\n<en", "\n\n**In common**\n<en"),
+    "other line ends": GOOD.replace("\n", "\r\n"),
+    "thoughts": f"<think>\nDraft: {GOOD}\nNo, </paragraph>.\n</think>\n\n{GOOD}",
+    "thoughts begun in the prompt": f'The plan: <paragraph problem="1">\n</think>\n{GOOD}',
+    "thoughts between": GOOD.replace("<en", "<thinking>What is shared?</thinking>\n<en"),
+    "thoughts in brackets": f"[THINK]so <enlightenment>[/THINK]{GOOD}",
+}
+
+
+@pytest.mark.parametrize("text", AS_MODELS_WRITE.values(), ids=AS_MODELS_WRITE)
+def test_a_reply_as_real_models_write_it_is_understood(text):
+    rules = checks.Rules(k=2)
+    assert rules.accept(text, "stop", GROUP) == parse.Passage((FIRST, SECOND), CLOSING)
+    assert rules.replies_with_thoughts == ("think" in text.lower())
+
+
+def test_an_open_end_is_closed_only_where_the_model_ended():
+    assert rejection(OPEN_END, "") == "no_enlightenment"
+    assert rejection(OPEN_END, "length") == "truncated"
+
+
+def test_thoughts_are_kept_where_that_is_asked_for():
+    draft = f"<think>{GOOD}</think>{GOOD}"
+    assert rejection(draft, keep_thoughts=True) == "extra_paragraph"
+
+
+def test_a_reply_without_text_says_so():
+    assert rejection("") == rejection("<think>So much to do") == "empty"
+    assert rejection("", "length") == "truncated"
+
+
 def test_blank_lines_inside_a_paragraph_are_closed_up():
     assert parse.parse(reply("One.\n\n \nTwo.", SECOND), 2).paragraphs[0] == "One.\nTwo."
 
@@ -61,7 +107,6 @@ def test_blank_lines_inside_a_paragraph_are_closed_up():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "missing_paragraph"),
         (reply(FIRST), "missing_paragraph"),
         (reply(FIRST, " "), "missing_paragraph"),
         (reply(FIRST, SECOND, SECOND), "extra_paragraph"),
@@ -70,7 +115,7 @@ def test_blank_lines_inside_a_paragraph_are_closed_up():
         (reply(FIRST, SECOND, closing=""), "no_enlightenment"),
         (reply(FIRST, SECOND, closing=" "), "no_enlightenment"),
         (GOOD + f"<enlightenment>{CLOSING}</enlightenment>", "no_enlightenment"),
-        (GOOD.removesuffix("</enlightenment>"), "no_enlightenment"),
+        (GOOD.partition("</enlightenment>")[0].replace(CLOSING, ""), "no_enlightenment"),
     ],
 )
 def test_a_reply_of_another_structure_is_rejected(text, reason):
@@ -223,12 +268,13 @@ def test_only_the_kinds_asked_for_are_compared():
 )
 def test_plain_answers(stated, gold, same):
     paragraph = f"So it is. The answer is {stated}."
-    assert checks.plain_match(paragraph, problem("a", gold)) == same
+    kind = "number" if gold[-1].isdigit() else "text"
+    assert checks.same_answer(paragraph, problem("a", gold, kind=kind)) == same
 
 
 def test_alternatives_are_right_too():
-    row = problem("a", "big", alternatives=["large"])
-    assert checks.plain_match("The answer is large.", row)
+    row = problem("a", "big", alternatives=["large"], kind="text")
+    assert checks.same_answer("The answer is large.", row)
 
 
 def test_the_last_stated_answer_counts():

@@ -90,6 +90,7 @@ def test_every_reason_that_a_reply_can_have_is_shown_by_a_damaged_one(rules):
     found = quality.verdicts(quality.damaged(row(), rules, QUESTION), rules, GROUP)
     expected = {
         "cut at the token limit": "truncated",
+        "thoughts and no more": "empty",
         "stopped by a content filter": "filtered",
         "a refusal": "refusal",
         "half of it gone": "missing_paragraph",

@@ -40,7 +40,7 @@ COUNT = len(GROUPS)
 FREE = prices.Price("reference", "USD", "2026-01-01", 0, 0)
 
 
-def make(server, path, attempts=2, groups=None, price=FREE, model=None, **rules):
+def make(server, path, attempts=2, groups=None, price=FREE, model=None, trial=0, **rules):
     groups = groups or GROUPS
     template = prompts.load_template(prompts.template_path("math"))
     messages = [prompts.render(template, group) for group in groups]
@@ -51,7 +51,7 @@ def make(server, path, attempts=2, groups=None, price=FREE, model=None, **rules)
         with Ledger(path) as ledger:
             limits = client.Limits(concurrency=8, tries=3, first_delay=0.01)
             asked = (groups, messages, rules, settings, limits, ledger, price, server, attempts)
-            return await write.write_passages(*asked)
+            return await write.write_passages(*asked, trial=trial)
 
     return asyncio.run(go())
 
@@ -161,6 +161,22 @@ def test_no_passage_at_all_is_an_error_that_says_why(serve, tmp_path):
     server = serve(scripted(lambda text: text.replace("The answer is ", "The answer is 1")))
     with pytest.raises(write.NoPassages, match=rf"'wrong_answer': {COUNT}.*the reference has"):
         make(client.Server(server.url, False), tmp_path / "l.sqlite", attempts=1)
+
+
+def test_a_run_stops_after_the_first_replies_when_nearly_all_are_rejected(serve, tmp_path):
+    server = serve(scripted(lambda text: text.replace("The answer is ", "The answer is 1")))
+    with pytest.raises(client.TeacherStopped, match=r"10 of the first 10 .*wrong_answer.*others"):
+        make(client.Server(server.url, False), tmp_path / "l.sqlite", trial=10)
+    assert len(server.bodies) == 10
+
+
+def test_what_rejects_several_of_the_first_replies_is_told_with_one(serve, tmp_path, capsys):
+    server = serve(scripted(lambda text: "I'm sorry, no." if "dorn" in text else ""))
+    written = make(client.Server(server.url, False), tmp_path / "l.sqlite", trial=COUNT)
+    refusals = checks.count_reasons(written.rejected)["refusal"]
+    assert refusals >= 5
+    assert f"{refusals} of the first {COUNT} replies" in (told := capsys.readouterr().out)
+    assert "I'm sorry, no." in told
 
 
 def test_a_ledger_in_other_hands_gives_the_same_rows_without_key_or_server(

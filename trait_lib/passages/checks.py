@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from trait_lib import contamination
+from trait_lib.contamination import Index
+from trait_lib.grading import grade
 from trait_lib.passages.language import check_code, other_language
 from trait_lib.passages.parse import Passage, Rejected, parse, training_text
 from trait_lib.passages.sampling import Group
 from trait_lib.records import Row
+from trait_lib.teacher.replies import without_thoughts
 
 REASONS = {
     "call_failed": "the server gave no usable reply, however often it was asked",
     "truncated": "the reply reached the token limit (finish_reason is length)",
+    "empty": "the reply holds no text; a teacher that thinks first needs a larger max_tokens",
     "filtered": "the server's content filter stopped the reply",
     "refusal": "the teacher refused or apologised",
     "missing_paragraph": "a problem has no paragraph of its own",
@@ -40,32 +45,20 @@ REFUSAL = re.compile(
     r"comply|do|answer)|\bas an AI\b",
     re.IGNORECASE,
 )
-TAG = re.compile(r"</?(?:problem|question|solution|paragraph|enlightenment)\b")
+TAG = re.compile(r"</?(?:problem|question|solution|paragraph|enlightenment)\b", re.IGNORECASE)
+CUT_OFF = ("length", "max_tokens", "model_length")  # finish reasons, as servers word them
+ENDED = ("stop", "eos", "eos_token", "end_turn", "stop_sequence")
 ANSWER = re.compile(r"\bthe (?:final )?answer is:?\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
 COPY_WORDS = 8  # this many words in a row from the instructions are a copy
 SHINGLE_WORDS = 5
 
-SameAnswer = Callable[[str, Row], bool]
 
-
-def plain_match(paragraph: str, problem: Row) -> bool:
-    """Whether the answer that a paragraph states is the problem's, or one of its alternatives.
-
-    Compared as plain text: case, outer punctuation, thousands separators, `$` and a trailing `.0`
-    do not count. Notebook 02 uses the evaluation's own grader instead.
-    """
-    answer = stated_answer(paragraph)
-    right = [problem["answer"], *(problem.get("alternatives") or [])]
-    return _plain(answer) in {_plain(str(text)) for text in right}
-
-
-def _plain(text: str) -> str:
-    text = " ".join(text.strip().strip(".!?*$ \"'").replace("$", "").split()).lower()
-    number = text.replace(",", "")
-    if re.fullmatch(r"[-+]?\d+(?:\.\d*)?", number):
-        whole, _, decimals = number.partition(".")
-        return whole + (f".{decimals.rstrip('0')}" if decimals.strip("0") else "")
-    return text
+def same_answer(paragraph: str, problem: Row) -> bool:
+    """Whether a paragraph states the problem's answer, word for word or as the grader judges."""
+    others = [str(other) for other in problem.get("alternatives") or ()]
+    if stated_answer(paragraph) in (str(problem["answer"]), *others):
+        return True
+    return grade(problem["answer"], paragraph, problem.get("kind"), others).correct
 
 
 def stated_answer(paragraph: str) -> str:
@@ -84,15 +77,23 @@ class Rules:
     min_words: int = 3
     max_words: int = 400
     instructions: str = ""
-    test_index: contamination.Index = field(default_factory=contamination.Index)
-    same_answer: SameAnswer = plain_match
+    test_index: Index = field(default_factory=Index)
     answer_kinds: Sequence[str] = ("number", "choice", "math")
     keep_wrong_answers: bool = False
+    keep_thoughts: bool = False
     language: str = "en"
     most_overlap: float = 0.9
     wrong_answers: int = 0
+    replies_with_thoughts: int = 0
     _texts: set[str] = field(default_factory=set)
     _shingles: dict[str, list[set[str]]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def of(cls, asked: Mapping[str, Any], instructions: str, test_index: Index) -> Rules:
+        """The rules that the parameters of notebook 02 say."""
+        named = {one.name for one in fields(cls)} & asked.keys()
+        given = {name: asked[name] for name in named}
+        return cls(**given, instructions=instructions, test_index=test_index)
 
     def __post_init__(self) -> None:
         """Index the instructions' runs of words.
@@ -110,18 +111,22 @@ class Rules:
         Raises:
             Rejected: with one of `REASONS`, the first that applies.
         """
-        if finish_reason == "length":
+        reason = finish_reason.lower()
+        if reason in CUT_OFF:
             raise Rejected("truncated", f"...{reply[-60:]!r}")
-        if finish_reason == "content_filter":
+        if reason == "content_filter":
             raise Rejected("filtered", f"{reply[:60]!r}")
+        whole, reply = reply, reply if self.keep_thoughts else without_thoughts(reply)
+        self.replies_with_thoughts += reply != whole
+        if not reply.strip():
+            raise Rejected("empty", f"finish reason {reason or 'not said'}: {whole[-60:]!r}")
         if refused := REFUSAL.search(reply):
             raise Rejected("refusal", f"{reply[refused.start() :][:80]!r}")
-        passage = parse(reply, self.k, self.enlightenment)
+        passage = parse(reply, self.k, self.enlightenment, reason in ENDED)
         self._check_wording(passage)
         self._check_language(passage)
         self._check_answers(passage, group)
-        questions = [problem["question"] for problem in group.problems]
-        text = training_text(questions, passage, self.include_questions)
+        text = training_text(group.problems, passage, self.include_questions)
         if ids := contamination.hits(text, self.test_index):
             raise Rejected("contaminated", f"holds the test problem {min(ids)}")
         self._check_new(passage, group)
@@ -151,7 +156,7 @@ class Rules:
                 raise Rejected("no_answer", f"...{paragraph[-60:]!r}")
             if problem.get("kind", "number") not in self.answer_kinds:
                 continue
-            if not self.same_answer(paragraph, problem):
+            if not same_answer(paragraph, problem):
                 self.wrong_answers += 1
                 if not self.keep_wrong_answers:
                     what = f"{stated!r}, the reference has {problem['answer']!r}"
@@ -163,7 +168,7 @@ class Rules:
         Relatives are the passages that share a problem; only they can be alike by right, so only
         there a near copy must be looked for.
         """
-        text = training_text([""] * self.k, passage, include_questions=False)
+        text = training_text(group.problems, passage, include_questions=False)
         words = contamination.words(text)
         exact = " ".join(words)
         if exact in self._texts:

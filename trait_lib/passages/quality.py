@@ -35,8 +35,8 @@ def report(written: Written, groups: int, rules: Rules) -> dict[str, Any]:
 
     Returns:
         `groups`, `replies`, `passages`, `share_accepted` (of the groups), `wrong_answers` (seen,
-        kept or not), `by_attempt`, `lengths` in words, and `reasons`: for every reason its
-        meaning, count and up to three examples.
+        kept or not), `replies_with_thoughts`, `by_attempt`, `lengths` in words, and `reasons`:
+        for every reason its meaning, count and up to three examples.
     """
     return {
         "groups": groups,
@@ -45,6 +45,7 @@ def report(written: Written, groups: int, rules: Rules) -> dict[str, Any]:
         "share_accepted": round(len(written.passages) / groups, 4),
         "wrong_answers": rules.wrong_answers,
         "wrong_answers_kept": rules.keep_wrong_answers,
+        "replies_with_thoughts": rules.replies_with_thoughts,
         "by_attempt": _by_attempt(written, groups),
         "lengths": length_summary(written.passages),
         "reasons": {
@@ -85,6 +86,7 @@ def damaged(row: Row, rules: Rules, test_question: str) -> Iterator[tuple[str, s
     extra = f'<paragraph problem="{len(row["paragraphs"])}">\n{last}\n</paragraph>\n'
     instruction = max((x for x in rules.instructions.splitlines() if "<" not in x), key=len)
     yield "cut at the token limit", good[: len(good) // 2], "length"
+    yield "thoughts and no more", f"<think>{good}", "stop"
     yield "stopped by a content filter", good[: len(good) // 2], "content_filter"
     yield "a refusal", "I'm sorry, but I cannot help with that.", "stop"
     yield "half of it gone", good[: good.index("</paragraph>")], "stop"

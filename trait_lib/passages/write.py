@@ -11,9 +11,12 @@ from trait_lib.passages.parse import to_row
 from trait_lib.passages.prompts import Messages
 from trait_lib.passages.sampling import Group
 from trait_lib.records import Row
-from trait_lib.teacher import client
+from trait_lib.teacher import client, survey
 from trait_lib.teacher.ledger import Ledger, Reply, Request
 from trait_lib.teacher.prices import Price
+
+TRIAL = 20  # replies that are checked before the others are asked for
+EXAMPLE_CHARACTERS = 200  # of a rejected reply
 
 
 class NoPassages(RuntimeError):
@@ -54,6 +57,8 @@ async def write_passages(
     server: client.Server | None,
     attempts: int = 2,
     route: client.Route = client.DIRECT,
+    trial: int = TRIAL,
+    most_rejected: float = 0.9,
 ) -> Written:
     """Have the teacher write one passage for each group.
 
@@ -62,8 +67,13 @@ async def write_passages(
     group>`, so the same groups and replies give the same rows. With `server` None nothing is sent:
     all replies come from the ledger, as they do for somebody who loaded an exported one.
 
+    The first `trial` replies are checked before the others are asked for; a reason that rejects
+    several of them is printed with one, and a share `most_rejected` of rejected ones stops the
+    run. Portions do not decide a passage, since replies are checked in the order of the groups.
+
     Raises:
-        client.TeacherStopped: see `client.ask`; finished replies are in the ledger.
+        client.TeacherStopped: see `client.ask`; finished replies are in the ledger. Or nearly all
+            of the first replies were rejected.
         NoPassages: every reply was rejected; says why.
     """
     written = Written()
@@ -72,27 +82,34 @@ async def write_passages(
         open_groups = [i for i in range(len(groups)) if i not in accepted]
         if not open_groups:
             break
-        requests = [Request(prompts[i], attempt) for i in open_groups]
-        replies = await client.ask(requests, settings, limits, ledger, price, server, route)
-        written.replies += replies
-        verdicts = {}
-        for i, reply in zip(open_groups, replies, strict=True):
-            name = f"passage-{i:06d}"
-            try:
-                row = _checked(name, groups[i], reply, rules)
-            except Rejected as rejection:
-                written.rejected.append(_rejection(name, attempt, groups[i], reply, rejection))
-                verdicts[reply.key] = rejection.reason
-            else:
-                accepted[i] = row
-                verdicts[reply.key] = "accepted"
-        ledger.enter_verdicts(verdicts)
+        first = trial if attempt == 0 else 0
+        for part in filter(None, (open_groups[:first], open_groups[first:])):
+            requests = [Request(prompts[i], attempt) for i in part]
+            replies = await client.ask(requests, settings, limits, ledger, price, server, route)
+            written.replies += replies
+            verdicts = {}
+            for i, reply in zip(part, replies, strict=True):
+                name = f"passage-{i:06d}"
+                try:
+                    accepted[i] = _checked(name, groups[i], reply, rules)
+                    verdicts[reply.key] = "accepted"
+                except Rejected as rejection:
+                    written.rejected.append(_rejection(name, attempt, groups[i], reply, rejection))
+                    verdicts[reply.key] = rejection.reason
+            ledger.enter_verdicts(verdicts)
+            if part == open_groups[:first] and server:
+                told = [(r["reason"], _example(r)) for r in written.rejected]
+                survey.tell_first(told, len(part), most_rejected, "passages")
     if not accepted:
         first = written.rejected[0]
         counts = count_reasons(written.rejected)
         raise NoPassages(f"all replies were rejected: {counts}. The first: {first['detail']}")
     written.passages = [accepted[i] for i in sorted(accepted)]
     return written
+
+
+def _example(row: Row) -> str:
+    return f"{row['detail']} in {row['reply'][-EXAMPLE_CHARACTERS:]!r}"
 
 
 def _checked(name: str, group: Group, reply: Reply, rules: Rules) -> Row:

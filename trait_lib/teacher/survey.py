@@ -115,7 +115,8 @@ def tell_first(
     counts = Counter(reason for reason, _ in rejected)
     for reason, count in counts.most_common(1):
         example = next(text for name, text in rejected if name == reason)
-        said = f"{count} of the first {replies_read} replies are {reason}, such as {example}"
+        first = f"{count} of the first {replies_read} replies"
+        said = f"{first} are rejected as {reason}, such as {example}"
         if len(rejected) >= SHOWN and len(rejected) >= most * replies_read:
             raise TeacherStopped(
                 f"{what}: {said}. In all {len(rejected)} are of no use, so the others were not "
