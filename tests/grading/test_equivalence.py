@@ -80,7 +80,9 @@ def test_the_last_balanced_box(text, box):
 
 
 def test_the_text_is_cut_where_another_problem_begins():
-    assert cut("one\nQuestion: two") == "one\n"
+    assert cut("It is 1.\nQuestion: two") == "It is 1.\n"
+    assert cut("Question: 1 and 1?\nIt is 2.") == "Question: 1 and 1?\nIt is 2."
+    assert cut("<think>3</think>It is 1.\nUser: two") == "It is 1.\n"
     assert cut("one </s> two") == "one "
     assert cut("a Question: inside a line") == "a Question: inside a line"
 

@@ -112,7 +112,7 @@ def _kind_of(gold: str, announced: str | None) -> str:
         if re.fullmatch(r"[A-E]|\(\s*[A-E]\s*\)", bare):
             return "choice"
         return "text" if is_text(bare) and "\\" not in gold else "math"
-    if announced != "number":
+    if announced != "number" or re.fullmatch(r"\d+(?:,\s*\d+)+", bare):
         return announced
     if len(gold) > LONGEST or readable(without_units(spelled(gold))) is not None:
         return "number"

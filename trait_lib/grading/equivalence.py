@@ -31,6 +31,8 @@ def equivalent(gold: str, answer: str, kind: str | None = None) -> Verdict:
         answer: the extracted answer.
         kind: number, math or text; decides how doubtful strings are read.
     """
+    if kind == "number" and ", " in gold and re.fullmatch(r"\d{1,2}(?:,\d{1,2})+", answer.strip()):
+        return False, "digits with commas, which as a number are neither list nor thousands"
     if squeezed(gold) == squeezed(answer):
         return True, "same text"
     if max(len(gold), len(answer)) > LONGEST:
@@ -102,7 +104,10 @@ def _moment(text: str) -> tuple[str, ...] | None:
 def _moments(gold: str, answer: str) -> Verdict | None:
     """The verdict when the right answer is a time, a date or a range, or both answers are."""
     first, second = _moment(gold), _moment(answer)
-    if first is None or (first[0] == "time" and second is None):
+    if first is None:
+        number = second is not None and second[0] in ("date", "day") and readable(gold) is not None
+        return (False, f"a {second[0]}") if number else None
+    if first[0] == "time" and second is None:
         return None
     if first[0] == "range" and second is None and not re.fullmatch(r"[\d\s+*/().-]+", answer):
         return None
@@ -120,7 +125,10 @@ def _long_numbers(gold: str, answer: str) -> Verdict:
 
 # --- forms ------------------------------------------------------------------------------------
 
-LIST_WORD = re.compile(r",?\s*\\text\s*\{\s*,?\s*(?:and|or)\s*\}\s*|,?\s+(?:and|or)\s+|,?\s*&\s*")
+LIST_WORD = re.compile(
+    r"(?<=[)\]}])\s*(?:and|or)\s*(?=[(\[\\])|,?\s*\\text\s*\{\s*,?\s*(?:and|or)\s*\}\s*"
+    r"|,?\s+(?:and|or)\s+|,?\s*&\s*"
+)
 THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 MATRIX = re.compile(
     r"\\begin\s*\{([pbvBV]?matrix|smallmatrix|array)\}(?:\s*\{[lcr|\s]*\})?(.*)"
@@ -220,6 +228,9 @@ def sides(text: str) -> list[str]:
     return [trimmed(side) for side in split(text, ("=",))] if "=" in text else [text]
 
 
+WORKED_OUT = re.compile(r"\\(?:sum|prod|lim|int|pmod|gcd|det|max|min)(?![a-zA-Z])|vmatrix")
+
+
 def _unwrapped(gold: str, answer: str) -> tuple[str, str]:
     """Take the names off: `x = 5` is 5, `x \\in S` is S, `3 + 4 = 7` is 7, `a \\approx b` is a."""
     gold, answer = (_exact_side(text) for text in (gold, answer))
@@ -236,6 +247,8 @@ def _unwrapped(gold: str, answer: str) -> tuple[str, str]:
         if len(right) == 2 and _numeric(right[0]) and _is_variable(right[1]):
             return gold, right[0]
         if is_label(right[0]) or _numeric(right[0]) or len(right) > 2:
+            return gold, right[-1]
+        if WORKED_OUT.search(right[0]) and _numeric(right[-1]):
             return gold, right[-1]
         if is_label(right[-1]):
             return gold, right[0]
@@ -280,29 +293,52 @@ def _letters(text: str) -> frozenset[str]:
 
 
 def _inside_brackets(text: str) -> str:
-    """`(array)` and `[array]` are matrices too."""
-    brackets = enclosed(text.strip())
-    return brackets[1] if brackets and brackets[1].startswith("\\begin") else text.strip()
+    """`(array)`, `[array]` and a set of one matrix are matrices too."""
+    text = text.strip()
+    while (brackets := enclosed(text)) and re.match(r"[(\[]?\s*\\begin", brackets[1]):
+        if len(elements(brackets[1])) > 1:
+            break
+        text = brackets[1].strip()
+    return text
+
+
+def _matrix(text: str) -> tuple[str, list[list[str]]] | None:
+    """(kind of matrix, its rows) of a matrix, or of rows given as lists; else None."""
+    text = _inside_brackets(text)
+    found = MATRIX.fullmatch(text)
+    if found and found[2].count("\\begin") == 0:
+        rows = [row for row in re.split(r"\\\\|\\cr(?![a-z])", found[2]) if row.strip()]
+        return found[1], [[trimmed(cell) for cell in row.split("&")] for row in rows]
+    brackets = enclosed(text)
+    rows = [enclosed(part.strip()) for part in elements(brackets[1], False)] if brackets else []
+    if brackets and brackets[0] != "\\{" and len(rows) > 1 and all(rows):
+        return "list", [[trimmed(cell) for cell in elements(row[1], False)] for row in rows]
+    return None
 
 
 def _matrices(gold: str, answer: str) -> Verdict | None:
-    first, second = (MATRIX.fullmatch(_inside_brackets(text)) for text in (gold, answer))
-    if first is None and second is None:
+    """Matrices, as LaTeX or as rows of lists; a vector may be one list."""
+    first, second = _matrix(gold), _matrix(answer)
+    known = [one for one in (first, second) if one and one[0] != "list"]
+    if not known:
         return None
-    if first is None or second is None or ("v" in first[1].lower()) != ("v" in second[1].lower()):
-        return False, "only one is a matrix"
-    rows = [
-        [
-            [trimmed(cell) for cell in row.split("&")]
-            for row in re.split(r"\\\\|\\cr", match[2])
-            if row.strip()
-        ]
-        for match in (first, second)
-    ]
-    if [len(row) for row in rows[0]] != [len(row) for row in rows[1]]:
+    if first is None or second is None:
+        other = enclosed((answer if first else gold).strip())
+        rows = (first or second)[1]
+        if other and other[0] == "[" and (len(rows) == 1 or all(len(row) == 1 for row in rows)):
+            flat, cells = [cell for row in rows for cell in row], elements(other[1], False)
+            return _ordered(*((flat, cells) if first else (cells, flat)))
+        return (
+            None if "\\begin" in gold and "\\begin" in answer else (False, "only one is a matrix")
+        )
+    if ("v" in first[0].lower()) != ("v" in second[0].lower()):
+        return False, "only one is a determinant"
+    if [len(row) for row in first[1]] != [len(row) for row in second[1]]:
         return False, "matrices of different shape"
-    cells = [[cell for row in matrix for cell in row] for matrix in rows]
-    return _ordered(*cells)
+    return _ordered(*([cell for row in one[1] for cell in row] for one in (first, second)))
+
+
+FINITE = re.compile(r"\\?\{([^{}\\]*)\\?\}")
 
 
 def _unions(gold: str, answer: str) -> Verdict | None:
@@ -313,6 +349,14 @@ def _unions(gold: str, answer: str) -> Verdict | None:
     for number, text in enumerate((gold, answer)):
         if len(parts[number]) == 1 and re.search(r"\bor\b", text):
             parts[number] = [_interval(part) for part in elements(text)]
+    for number, other in ((0, answer), (1, gold)):
+        sets = [FINITE.fullmatch(part.strip()) for part in parts[number]]
+        if len(sets) > 1 and all(sets):  # `{1,2} \\cup {2,3}` lists its elements
+            united = dict.fromkeys(
+                squeezed(one) for part in sets for one in elements(part[1], join_thousands=False)
+            )
+            union = r"\{" + ",".join(united) + r"\}"
+            return _sets(union, other) if number == 0 else _sets(other, union)
     return _unordered([trimmed(p) for p in parts[0]], [trimmed(p) for p in parts[1]])
 
 

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from trait_lib.grading.equivalence import is_label
+from trait_lib.grading.equivalence import elements, is_label
 from trait_lib.grading.formulas import readable
 from trait_lib.grading.notation import DELIMITERS, single_backslashes, spelled, trimmed
 from trait_lib.grading.units import without_units
@@ -275,6 +275,9 @@ def extract(text: str, kind: str | None = None) -> Found:
         stretch = _without_markup(stretch)
     if kind != "text" and NO_ANSWER.fullmatch(stretch):
         return Found(None, "no answer given")
+    if kind != "text" and FOREIGN.search(spelled(stretch)):
+        pieces = [piece for piece in FOREIGN.split(stretch) if re.search(r"\d|\\[a-z]", piece)]
+        stretch = pieces[0].strip(" ,，：:、") if len(pieces) == 1 else stretch
     if not _balanced(stretch):
         return Found(None, "a formula that breaks off")
     stretch = LEADING_SIGN.sub("", stretch)
@@ -329,6 +332,9 @@ def _balanced(text: str) -> bool:
     return depth == 0 and opened <= closed and not ends_open
 
 
+FOREIGN = re.compile(
+    r"[\u3040-\u9fff\uac00-\ud7af]+|[^\W\d_\x00-\x7f]{2,}"
+)  # words in other scripts
 SHORT_ANSWER = 8  # words
 SHORT = 300  # characters; a longer output is no answer by itself
 
@@ -347,6 +353,7 @@ def _from_whole_text(text: str, kind: str | None) -> Found:
 def _is_bare_answer(bare: str, kind: str | None) -> bool:
     """Is one short line an answer, without words around it?"""
     words = re.findall(r"[a-zA-Z]{3,}", re.sub(r"\\[a-zA-Z]+(?:\{[a-zA-Z\s]*\})?", " ", bare))
+    words += FOREIGN.findall(spelled(bare))
     if kind == "text":
         return bool(bare) and len(words) <= 6
     if NO_ANSWER.fullmatch(bare) or not _balanced(bare):
@@ -364,13 +371,20 @@ def _is_bare_answer(bare: str, kind: str | None) -> bool:
 
 def last_amount(text: str) -> Found:
     """The last number of a text."""
-    clean = spelled(joined_digits(text[-LONGEST:]))
+    clean = spelled(joined_digits(_without_markup(text[-LONGEST:])))
     matches = [*AMOUNT.finditer(clean), *FRACTION.finditer(clean)]
     if not matches:
         return Found(None, "nothing found")
     end = max(match.end() for match in matches)
     best = max((m for m in matches if m.end() == end), key=lambda m: len(m[0]))
+    if moment := next((m for m in MOMENT.finditer(clean) if m.start() <= end - 1 < m.end()), None):
+        return Found(moment[0], "last number")
     return Found(_tidy(best[0]), "last number")
+
+
+MOMENT = re.compile(  # dates and times of day
+    r"(?<![\w.-])(?:\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[-/]\d{1,2}[-/]\d{4}|\d{1,2}:[0-5]\d(?::[0-5]\d)?)(?![\w:-])"
+)
 
 
 def _tidy(amount: str) -> str:
@@ -396,6 +410,11 @@ def names(clean: str) -> bool:
 BOUND = re.compile(
     r"\s*(?:[<>]|(?:more|less|fewer|greater|larger|smaller)\s+than\b|over\b|under\b)"
 )
+INLINE = re.compile(r"(?<![\\\d])\$(?![\s\d.,]+[a-zA-Z\s])[^$]{1,2000}\$|\\\(.{1,2000}?\\\)")
+WHOLE = re.compile(  # relations, sets and intervals, of which no number is the answer
+    r"\w\s*(?:[<>]|<=|>=|!=)\s*[-\d\\(]|!=|\\(?:in|notin|equiv|cup|cap|pm|mp|infty|emptyset)(?![a-zA-Z])"
+    r"|^[(\[][^()\[\]]*,[^()\[\]]*[)\]]$|\d\s*:\s*\d|\}\s*:\s*\d|^\\\{.*\\\}$"
+)
 DENIED = re.compile(r"^\W*(?:not|no|never)\b|n't\b|\bcannot\b", re.IGNORECASE)
 COMMAND = re.compile(r"\\(?!l?dots|cdots|approx|therefore|quad)[a-z]")
 NEGATIVE = re.compile(r"(?:minus|negative)\s+$", re.IGNORECASE)
@@ -415,12 +434,18 @@ def _amount(stretch: str, where: str) -> Found:
     are no one number: they are left as they stand, and so equal to none.
     """
     stretch = re.sub(r"^<\s*([^<>]*?)\s*>$", r"\1", joined_digits(stretch).strip())
+    formulas = INLINE.findall(stretch)
+    if len(formulas) == 1 and not re.search(r"\d", INLINE.sub("", stretch)):
+        stretch = formulas[0]
     clean = spelled(stretch)
-    if BOUND.match(clean) or (where == "box" and re.search(r"[<>]|!=", clean)):
+    if BOUND.match(clean) or WHOLE.search(clean) or (where == "box" and re.search(r"[<>]", clean)):
         return Found(clean, where)
+    if sum("=" in part for part in elements(clean)) > 1:
+        return Found(clean, where)  # several equations
     if solved := re.fullmatch(r"([-\d.,]+)\s*=\s*[a-zA-Z]", clean):
         clean = solved[1]
-    if where == "box" and re.search(r"^[^=]*[a-zA-Z][^=]*=", clean) and not names(clean):
+    named = where != "box" and not re.match(r"[^=]*\|[^=]*=", clean)
+    if re.search(r"^[^=]*[a-zA-Z][^=]*=", clean) and not (named or names(clean)):
         return Found(clean, where)  # `-x = 5` and `2x = 5` do not say what x is
     if "=" in clean and not re.search(r"[<>]", clean):
         clean = trimmed(clean.split("=")[-1])
@@ -435,8 +460,10 @@ def _amount(stretch: str, where: str) -> Found:
         between = plain[first.end() : second.start()]
         if JOINED.fullmatch(between) or COMPOUND.fullmatch(between):
             return Found(clean, where)
-    if DENIED.search(plain[: numbers[-1].start()]) or (where == "box" and COMMAND.search(plain)):
+    if DENIED.search(plain[: numbers[-1].start()]) or COMMAND.search(plain):
         return Found(clean, where)
+    if formula is not None and re.search(r"[+*/^|]|\d\s*-|-\s*[a-zA-Z]", clean):
+        return Found(clean, where)  # a formula with letters
     begins = not re.search(r"[a-zA-Z]", plain[: numbers[0].start()])
     chosen = numbers[0] if begins else numbers[-1]
     words = leading_number(plain_words(plain[chosen.start() :])) if len(numbers) == 1 else None
@@ -487,7 +514,8 @@ def choice_letter(stretch: str, whole_text: bool = False) -> str | None:
 
 
 ADVERBS = (
-    "probably|clearly|indeed|therefore|thus|hence|definitely|likely|most|obviously|simply|then|just"
+    "for sure|surely|certainly|it is|it's|it s|i think|i choose|probably|clearly|indeed|therefore"
+    "|thus|hence|definitely|likely|most|obviously|simply|then|just"
 )
 
 
@@ -545,7 +573,7 @@ MARK = re.compile(
     rf"[(\[{{<]\s*({LETTER})\s*[)\]}}>]|(?<![\w('])([A-J])(?=[).:](?:\s|$))"
     rf"|\b(?:option|choice)\s+({LETTER})\b|(?<![\w'])([B-HJ])(?=\s*[!;,]?$)"
     r"|(?<![\w'])([A-J])(?=\s+is\s+(?:the\s+)?(?:right|correct|true|answer|best)\b)"
-    r"|(?:(?i:\b(?:therefore|thus|hence|so|choose|select|pick))|=>|→|⇒)[,:]?\s+([A-J])(?=\s*[.!]?\s*$)",
+    r"|(?:(?i:\b(?:therefore|thus|hence|so|choose|select|pick))|选择?|選擇?|=>|→|⇒)[,:]?\s+([A-J])(?=\s*[.!]?\s*$)",
     re.MULTILINE,
 )
 
@@ -564,6 +592,9 @@ def _letter_in_prose(plain: str) -> str | None:
 
     A list of all options, in order, chooses none.
     """
+    clauses = re.split(r"(?<=[.,;])\s+|\n|\b(?:because|since|but|so|therefore)\b", plain)
+    if NEGATED.search(plain) and any(not NEGATED.search(one) for one in clauses if one):
+        plain = " ".join(one for one in clauses if one and not NEGATED.search(one))
     marked = [next(filter(None, groups)).upper() for groups in MARK.findall(plain)]
     listed = "".join(marked) in "ABCDEFGHIJ" and len(marked) > 2
     if listed:

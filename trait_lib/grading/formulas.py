@@ -259,8 +259,10 @@ def _unread(gold: str, answer: str, first: Formula | None, second: Formula | Non
     if not any(sign in gold for sign in ("\\", "^", "_", "(", "[")):
         return False, "not a formula"
     signs = [sorted(re.findall(r"(?<![\\a-zA-Z])[a-zA-Z]|\d|'", text)) for text in (gold, answer)]
-    if second is None and signs[0] != signs[1]:
+    matrices = "\\begin" in gold and "\\begin" in answer  # math-verify works them out
+    if second is None and signs[0] != signs[1] and not matrices:
         return False, "different letters or digits"  # math-verify leaves out what it cannot read
+    gold, answer = (text.replace("{matrix}", "{pmatrix}") for text in (gold, answer))
     verdict = algebra().answer("verify", gold, answer) or "no verdict"
     return verdict == "equal", f"math-verify: {verdict}"
 

@@ -168,7 +168,7 @@ OVER = re.compile(r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}|^([^{}]*)\\over(?![a-
 
 
 ENVIRONMENT = re.compile(r"\\begin\s*\{")
-DOUBLED = re.compile(r"(?<!\\)\\\\(?=[a-zA-Z({\[%$,!;|])")
+DOUBLED = re.compile(r"(?<!\\)\\\\(?=[a-zA-Z()\[\]%$,!;|])")
 
 
 def single_backslashes(text: str) -> str:
@@ -177,6 +177,8 @@ def single_backslashes(text: str) -> str:
         return text
     if re.search(r"\\\\begin\s*\{", text):  # all are doubled
         return text.replace("\\\\", "\\")
+    if "\\\\{" in text:
+        text = text.replace("\\\\{", "\\{").replace("\\\\}", "\\}")
     return text if ENVIRONMENT.search(text) else DOUBLED.sub(r"\\", text)
 
 

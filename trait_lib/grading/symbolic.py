@@ -60,7 +60,7 @@ ADAPTED = [  # order matters; latex2sympy reads these otherwise than people do
     ]
 ]
 REFUSED = re.compile(
-    r"\\text|\d\s+\d|\d\s*\{\s*\d|!!|\d_|'|[=<>,;:&?$#\"]|\\(?:pm|mp|in|cup|cap|begin|mathbb|equiv|lim|sum|prod|int)"
+    r"\\text|\d\s+\d|\d\s*\{\s*\d|!!|\d_|'|[=<>,;:&?$#\"]|\\(?:pm|mp|in|cup|cap|begin|mathbb|equiv|pmod|lim|sum|prod|int)"
     r"(?![a-zA-Z])|(?<![\\a-zA-Z])[a-zA-Z]{4}|\\d?bar|\\overline"
 )
 DECIMAL = re.compile(r"(?<![\w.])(\d*)\.(\d+)")
@@ -98,6 +98,10 @@ def adapt(text: str) -> str:
     """
     if any(text.count(opening) != text.count(closing) for opening, closing in ("()", "{}", "[]")):
         raise Unreadable("a bracket that does not close")
+    text = re.sub(r"(\d{1,99})\s*\\pmod\{(\d{1,99})\}", _remainder, text)
+    before = ""
+    while before != text:  # its parser takes long over brackets within brackets
+        before, text = text, re.sub(r"\(\(([^()]*)\)\)", r"(\1)", text)
     text = RECURRING.sub(_recurring, BARE_NAME.sub(lambda m: f"\\{m[0]} ", text))
     text = in_radians(text) if DEGREE in text else text
     for pattern, replacement in ADAPTED[:5]:
@@ -115,6 +119,12 @@ def adapt(text: str) -> str:
 
 def _renamed(letters: re.Match[str]) -> str:
     return "".join(TAKEN.get(letter, letter) for letter in letters[0])
+
+
+def _remainder(match: re.Match[str]) -> str:
+    """`17 mod 5` is 2, and `2 mod 5` a class of numbers."""
+    number, divisor = int(match[1]), int(match[2])
+    return str(number % divisor) if number >= divisor > 0 else match[0]
 
 
 def _recurring(match: re.Match[str]) -> str:
