@@ -113,7 +113,7 @@ def test_five_epochs_with_a_cosine_through_the_same_entry_point(
     log = trained_here(
         tmp_path / "run", configuration(**start, **given, stages=[stage], sequence_length=128)
     )
-    laid_out = plan.load(tmp_path / "run")
+    laid_out = plan.read(tmp_path / "run")
     (made,) = laid_out.stages
     assert made["sources"][0]["epochs"] == pytest.approx(5, abs=256 / epoch)
     seen = [row for _, row in laid_out.entries[: 5 * epoch // 128]]

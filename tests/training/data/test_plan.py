@@ -138,7 +138,7 @@ def test_what_was_seen_at_a_step(laid_out, tokenizer):
 
 def test_a_saved_plan_is_read_back(laid_out, tmp_path):
     plan.save(laid_out, tmp_path)
-    again = plan.load(tmp_path)
+    again = plan.read(tmp_path)
     assert (again.entries == laid_out.entries).all()
     assert again.hash == laid_out.hash
     assert again.sources == laid_out.sources

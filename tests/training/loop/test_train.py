@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
 
 from trait_lib import ROOT, pretrained, records
 from trait_lib.training import base, launch
 from trait_lib.training.data import plan, rows
-from trait_lib.training.loop import checkpoints, schedule, train, training_log
+from trait_lib.training.loop import checkpoints, heldout, schedule, train, training_log
 from trait_lib.training.loop.model import load_model
 
 
@@ -56,6 +57,12 @@ def small_model(folder, vocabulary, spoil=False):
         model.model.norm.weight.data[0] = math.nan
     model.save_pretrained(folder)
     return str(folder)
+
+
+def written(folder):
+    """The names of the weights in a model's file."""
+    with safe_open(folder / "model" / "model.safetensors", "pt") as file:
+        return set(file.keys())
 
 
 def same_bits(one, two):
@@ -324,6 +331,7 @@ def test_callbacks_get_each_line_as_numbers(runs, tmp_path, checked, tokenizer):
 def test_the_model_folder_is_plain_and_has_a_card(plain, tokenizer):
     names = {path.name for path in (plain / "model").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= names
+    assert "lm_head.weight" not in written(plain)  # the embedding, which is written once
     assert not any(name.endswith((".bin", ".pt")) for name in names)
     card = (plain / "model" / "README.md").read_text()
     assert records.read_json(plain / "plan.json")["hash"] in card
@@ -346,6 +354,46 @@ def test_a_loss_that_is_not_a_number_stops_with_step_and_rows(
         trained_here(tmp_path / "run", config)
     assert not (tmp_path / "run" / "model").exists()
     assert checkpoints.complete(tmp_path / "run" / "checkpoints") == []
+
+
+def test_other_weights_in_the_same_folder_are_another_training(
+    runs, tmp_path, plain, configuration, trained_here
+):
+    start = shutil.copytree(plain / "model", tmp_path / "start")
+    config = configuration(model=str(start), model_config=None, tokenizer="")
+    before = trained_here(tmp_path / "run", config)
+    assert launch.run(tmp_path / "run", config) == tmp_path / "run" / "model"
+    other = small_model(tmp_path / "other", 320)
+    shutil.copy(Path(other) / "model.safetensors", start)
+    shutil.copy(Path(other) / "config.json", start)
+    laid_out = launch.write(tmp_path / "run", config, 1)
+    who = checkpoints.identity(records.read_json(tmp_path / "run/config.json"), laid_out.hash, 1)
+    assert not launch.finished(tmp_path / "run", who, heldout.fingerprint({**config, **NO_TEXTS}))
+    assert trained_here(tmp_path / "run", config)[0]["loss"] != before[0]["loss"]
+
+
+NO_TEXTS = {"heldout": [], "heldout_tokens": 8192, "heldout_steps": 0}
+
+
+@pytest.mark.parametrize("length", [2049, 4096])
+def test_rows_longer_than_the_models_positions_are_refused(runs, tmp_path, configuration, length):
+    config = configuration(sequence_length=length, batch_tokens=length)
+    config["model_config"] = {**config["model_config"], "max_position_embeddings": 2048}
+    with pytest.raises(pretrained.ModelError, match=f"has {length} tokens.* knows 2048 positions"):
+        launch.write(tmp_path, config, 1)
+
+
+def test_a_training_may_end_its_documents_with_a_mark_of_its_own(
+    runs, tmp_path, configuration, trained_here, files
+):
+    trained_here(tmp_path, configuration(end_mark=base.PAD))
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    made = pretrained.tokenizer(tmp_path / "model")
+    assert made.eos_token == base.PAD
+    assert model.config.eos_token_id == made.eos_token_id
+    assert model.generation_config.eos_token_id == made.eos_token_id
+    shard = plan.shard_files.open_shard(plan.read(tmp_path).shards[0])
+    assert (shard.tokens == made.eos_token_id).sum() == shard.meta["documents"]
 
 
 def test_a_foreign_tokenizer_is_refused(runs, tmp_path, configuration, trained_here):
@@ -385,4 +433,5 @@ def test_two_zero_1_ranks_equal_one_process_and_resume_to_the_bit(
     shutil.copytree(folder, again, ignore=shutil.ignore_patterns("model", "finished.json", "*-8"))
     launch.run(again, config, 2)
     assert same_bits(weights(again), weights(folder))
+    assert written(folder) == written(plain)
     assert records.read_json(again / "deepspeed.json")["zero_optimization"]["stage"] == 1

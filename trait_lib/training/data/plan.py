@@ -289,7 +289,7 @@ def save(plan: Plan, folder: Path) -> None:
     records.write_json(folder / "plan.json", {**plan.report, **places})
 
 
-def load(folder: Path) -> Plan:
+def read(folder: Path) -> Plan:
     """Read a saved plan back."""
     report = records.read_json(folder / "plan.json")
     places = report.pop("shards")

@@ -11,6 +11,8 @@ from typing import Any
 
 from trait_lib import contamination, records
 
+Text = tuple[str, str]  # id and text of a document
+
 
 class Contaminated(RuntimeError):
     """A test or development problem stands in a training text; the message names both."""
@@ -32,15 +34,15 @@ def prove_clean(
         Contaminated: names problems and the documents that hold them.
     """
     index = _index(problem_files, known)
-    searched, found = {}, {}
+    searched = dict.fromkeys(sources, 0)
+    holding: dict[str, list[str]] = {}
     for name, file in sources.items():
-        texts = list(_texts(file))
-        searched[name] = len(texts)
-        found.update({f"{name}/{k}": v for k, v in contamination.report(texts, index).items()})
-    if found:
-        some = "; ".join(f"{', '.join(ids)} in {place}" for place, ids in list(found.items())[:10])
+        texts = _counted(_texts(file), name, searched)
+        holding.update({f"{name}/{k}": v for k, v in contamination.report(texts, index).items()})
+    if holding:
+        some = "; ".join(f"{', '.join(v)} in {k}" for k, v in list(holding.items())[:10])
         raise Contaminated(
-            f"{len(found)} training documents hold held-out problems: {some}. Remove them from "
+            f"{len(holding)} training documents hold held-out problems: {some}. Remove them from "
             "these sources (notebooks 00 to 02) and run again."
         )
     return searched
@@ -56,9 +58,9 @@ def without_held_out(
     Training problems of real benchmarks repeat test problems; fine-tuning must not read them.
     """
     rows = list(rows)
-    texts = [(str(row["id"]), row["text"]) for row in rows]
-    found = contamination.report(texts, _index(problem_files, known))
-    return [row for row in rows if str(row["id"]) not in found], sorted(found)
+    texts = ((str(row["id"]), row["text"]) for row in rows)
+    holding = contamination.report(texts, _index(problem_files, known))
+    return [row for row in rows if str(row["id"]) not in holding], sorted(holding)
 
 
 def _index(problem_files: Sequence[str | Path], known: str | Path | None) -> contamination.Index:
@@ -67,6 +69,12 @@ def _index(problem_files: Sequence[str | Path], known: str | Path | None) -> con
     return contamination.build_index({row["id"]: row["question"] for row in rows}, **given)
 
 
-def _texts(file: str | Path) -> Iterator[tuple[str, str]]:
+def _counted(texts: Iterable[Text], name: str, counts: dict[str, int]) -> Iterator[Text]:
+    for text in texts:
+        counts[name] += 1
+        yield text
+
+
+def _texts(file: str | Path) -> Iterator[Text]:
     for number, row in enumerate(records.read_rows(file), start=1):
         yield str(row.get("id", number)), row["text"]

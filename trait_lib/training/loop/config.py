@@ -48,7 +48,7 @@ _DECLARED: dict[str, tuple[str, Any, str, str]] = {
     "whole_documents": ("bool", False, "", "no document is cut by a row's end; fine-tuning"),
     "loss_on": ("str", "all", "{all, answer}", "tokens to learn; fine-tuning, not stated"),
     "heldout": ("list", [], "", "[{name, file}] of texts to measure and never train on"),
-    "heldout_tokens": ("int", 8192, "[2, inf)", "tokens measured of each of these texts"),
+    "heldout_tokens": ("int", 8192, "[0, inf)", "tokens measured of each of these texts"),
     "heldout_steps": ("int", 0, "[0, inf)", "steps between measurements; 0: start, stage ends"),
     "compile_model": ("bool", False, "", "torch.compile: faster on GPUs after a slow start"),
     "device_peak_tflops": ("float", 0.0, "[0, inf)", "of one device, for the log's MFU; 0: none"),
