@@ -1,15 +1,22 @@
 """What notebook 01 reads, and from where."""
 
+import pyarrow as pa
 import pytest
 
 from trait_lib import contamination, records, run
 from trait_lib.selection import inputs
+from trait_lib.selection.cut import hygiene
 
 ASKED = {
     "domain": "math", "tier": "smoke", "seed": 0, "text_field": "body", "id_field": "key",
     "seed_files": [], "corpus_files": [], "general_files": [], "task_files": [],
     "question_files": [], "negative_files": [], "negative_shares": [],
+    "min_words": 1, "shingle_words": 2, "near_duplicates": 0.0, "languages": [],
+    "language_min": 0.5,
 }  # fmt: skip
+
+
+HELD_OUT = "A text that notebook 00 holds out, to be measured on only."
 
 
 @pytest.fixture
@@ -25,7 +32,8 @@ def stage(tmp_path, monkeypatch):
     rows = [{"id": "1", "question": "1+1?", "solution": "It is 2."}, {"question": "Why?"}]
     for name in ("problems_train.jsonl", *inputs.QUESTIONS):
         records.write_rows(before.path(name), rows[:1] if name in inputs.QUESTIONS else rows)
-    contamination.write_known(before.path("contamination.json"), {}, [7])
+    fingerprints = [contamination.fingerprint(HELD_OUT)]
+    contamination.write_known(before.path("contamination.json"), {}, fingerprints)
     before.close()
     return lambda **changes: run.open_stage("01_data_selection", ASKED | changes)
 
@@ -35,16 +43,6 @@ def own_files(folder):
     records.write_rows(corpus, [{"body": f"c{i}"} for i in range(9)])
     records.write_rows(seed, [{"body": "three and four"}])
     return {"seed_files": [str(seed)], "corpus_files": [str(corpus)]}
-
-
-def test_held_out_documents_of_notebook_00_are_left_out_of_a_corpus_of_ones_own(stage, tmp_path):
-    own, sizes = own_files(tmp_path), {"min_words": 1, "shingle_words": 2, "near_duplicates": 0.0}
-    sizes |= {"languages": [], "language_min": 0.5, "text_field": "body"}
-    here = stage(corpus_files=own["corpus_files"], **sizes)
-    known = inputs.rules(here, inputs.gather(here))["known"]
-    assert contamination.read_known(known)["held_out"] == [7]
-    apart = run.open_stage("01_data_selection", ASKED | own | sizes, True)
-    assert inputs.rules(apart, inputs.gather(apart))["known"] == ""
 
 
 def test_what_is_not_named_comes_from_notebook_00(stage):
@@ -79,6 +77,18 @@ def test_the_user_may_name_only_the_corpus(stage, tmp_path):
     assert given.seed == ["two and two"]
     assert given.fields == {"text_field": "body", "id_field": "key"}
     assert given.labels is None
+
+
+def test_what_notebook_00_holds_out_is_left_out_of_a_corpus_of_the_user(stage, tmp_path):
+    own, questions = own_files(tmp_path), tmp_path / "problems_test.jsonl"
+    records.write_rows(questions, [{"id": "1", "question": "And this?"}])
+    for files in (own, {"corpus_files": own["corpus_files"]}):  # also where 00 is not needed
+        here = stage(**files, question_files=[str(questions)])
+        given = inputs.gather(here)
+        assert sorted(given.questions.values()) == ["1+1?", "1+1?", "1+1?", "And this?"]
+        inspect = hygiene.Inspector(**inputs.rules(here, given) | {"tokenizer": ""})
+        texts = pa.array([HELD_OUT, "Another text, of as many words."])
+        assert inspect(texts)["reason"].to_pylist() == ["held out", ""]
 
 
 def test_a_problem_without_a_question_is_named(tmp_path):

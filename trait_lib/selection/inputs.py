@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trait_lib import contamination, records
-from trait_lib.run import Stage, hash_value
+from trait_lib.run import Stage, hash_value, stage_dir
 from trait_lib.selection.models import classifier
 from trait_lib.selection.scan import corpus, shards
 
@@ -35,6 +35,11 @@ def alone(asked: Mapping[str, Any]) -> bool:
     return bool(asked["seed_files"] and asked["corpus_files"])
 
 
+def follows(stage: Stage) -> bool:
+    """Whether notebook 00 has run, or must have: then nothing that it holds out may be selected."""
+    return not alone(stage.params) or (stage_dir(BEFORE, stage.params) / "manifest.json").exists()
+
+
 def gather(stage: Stage) -> Inputs:
     """Read what is small, find the shards of what is large, record all as inputs of the stage.
 
@@ -59,17 +64,14 @@ def gather(stage: Stage) -> Inputs:
     tokenizer = ""
     if not alone(asked):
         tokenizer = records.read_json(stage.read(BEFORE, "base_model.json"))["name_or_path"]
-    problems = _files(stage, "task_files", ["problems_train.jsonl"])
-    questions = corpus.questions(_files(stage, "question_files", QUESTIONS))
+    problems = [stage.external(file) for file in asked["task_files"]]
+    if not problems and not alone(asked):
+        problems = [stage.read(BEFORE, "problems_train.jsonl")]
+    questions = [stage.external(file) for file in asked["question_files"]]
+    if follows(stage):
+        questions += [stage.read(BEFORE, file) for file in QUESTIONS]
     texts = [text for file in problems for text in problem_texts(file)]
-    return Inputs(seed, pool, fields, texts, questions, tokenizer, labels)
-
-
-def _files(stage: Stage, name: str, standard: Sequence[str]) -> list[Path]:
-    """The user's files of a parameter, else those of notebook 00, else none."""
-    if stage.params[name] or alone(stage.params):
-        return [stage.external(file) for file in stage.params[name]]
-    return [stage.read(BEFORE, file) for file in standard]
+    return Inputs(seed, pool, fields, texts, corpus.questions(questions), tokenizer, labels)
 
 
 def general_texts(stage: Stage, given: Inputs, number: int) -> list[str]:
@@ -97,9 +99,7 @@ def general_texts(stage: Stage, given: Inputs, number: int) -> list[str]:
 def rules(stage: Stage, given: Inputs) -> dict[str, Any]:
     """The settings of a `hygiene.Inspector`: what a candidate must pass before it counts."""
     asked, known = stage.params, ""
-    if not alone(
-        asked
-    ):  # words that do not count, and held-out documents, also of the user's corpus
+    if follows(stage):  # words that do not count, and held-out documents
         known = contamination.read_known(stage.read(BEFORE, "contamination.json"))
         known = corpus.save_questions(stage.folder, known)
     return {

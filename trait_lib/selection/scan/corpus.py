@@ -143,7 +143,8 @@ def questions(paths: Sequence[Path], names: Sequence[str] = QUESTION_FIELDS) -> 
             if text is None:
                 raise records.BadRow(f"{path}: row {number} has none of the fields {names}")
             stem = Path(path).name.split(".")[0]
-            found[f"{stem}/{row.get('id', number)}"] = text
+            name = f"{stem}/{row.get('id', number)}"  # two files may have the same name and ids
+            found[name if name not in found else f"{path}:{number}"] = text
     return found
 
 
