@@ -6,6 +6,7 @@ alone, the model loaded, the rows written. Ours is `generation.generate` at its 
 size. The harness is its Hugging Face route, `simple_evaluate` over local task files, at several
 batch sizes, of which the fastest counts. Every output is compared. They take turns in processes
 of their own; the fastest repetition counts, because others on the machine can only slow one down.
+Each repetition is checked to have made all of its rows: none is read back from an earlier one.
 Beside the ratio of wall seconds stands that of CPU seconds, which others disturb less.
 
 The model is the base model of the replica, from notebook 00 (`make 00_start_here`, some minutes,
@@ -105,14 +106,19 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
     )
     generation._load(job["model"], settings.precision)
     wall, cpu = [], []
-    for number in range(1 + job["repeats"]):  # the first is for warming up
-        file = Path(job["out"]).with_suffix(f".{number}.jsonl")
-        started, used = time.perf_counter(), time.process_time()
-        rows = generation.generate(prompts, job["model"], file, settings)
-        wall.append(time.perf_counter() - started)
-        cpu.append(time.process_time() - used)
+    for _ in range(1 + job["repeats"]):  # the first is for warming up
+        with tempfile.TemporaryDirectory() as folder:  # nothing is there to be resumed from
+            made = Path(folder) / "rows.jsonl"
+            started, used = time.perf_counter(), time.process_time()
+            rows = generation.generate(prompts, job["model"], made, settings)
+            wall.append(time.perf_counter() - started)
+            cpu.append(time.process_time() - used)
+            written = sum(1 for _ in open(made, encoding="utf-8"))
+        spent = sum(row["seconds"] > 0 for row in rows.values())
+        assert written == spent == len(prompts), "a repetition must make every row itself"
     outputs = {name: row["output"] for name, row in rows.items()}
-    return {settings.batch_size: {"outputs": outputs, "wall": wall[1:], "cpu": cpu[1:]}}
+    one = {"outputs": outputs, "wall": wall[1:], "cpu": cpu[1:], "made": written}
+    return {settings.batch_size: one}
 
 
 def measured(command: list[str], job: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -139,6 +145,7 @@ def compare(name: str, job: dict[str, Any], turns: int, peers: str | None) -> di
             mine = {**job, "batch_sizes": [OURS]}
             made = measured([sys.executable, __file__, "--job"], mine, Path(temporary))
             mine_outputs = made[str(OURS)]["outputs"]
+            assert made[str(OURS)]["made"] == len(mine_outputs)
             found = {}
             if peers:
                 theirs = {**job, "batch_sizes": PEERS}

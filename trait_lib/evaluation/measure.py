@@ -6,10 +6,10 @@ so the base model is evaluated once for all arms and seeds of training that shar
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def evaluate(
         "questions": run.hash_value(asdict(questions)),
         "generation": generation.deciding(settings),
         "scoring": asdict(replace(scoring, batch_size=0)),
-        "code": code_hash(),
+        "code": code.hash_of(__name__),
     }
     name = served_model or model if settings.base_url else model
     tasks = {row["id"]: row["task"] for row in questions.problems}
@@ -114,19 +114,13 @@ def evaluate(
         file = folder / "outputs.jsonl"
         outputs = generation.generate(questions.prompts, name, file, settings, identity, tasks)
         records.write_rows(folder / "answers.jsonl", graded(questions, outputs))
-        reader = (model, settings.precision)
-        if settings.base_url:
-            reader = (server.Remote(settings.base_url, name, settings.workers), model)
-        scores = likelihoods(Reader(*reader, folder / "likelihoods.jsonl"), questions, scoring)
+        loaded = partial(_loaded, model, settings, name)
+        with records.Journal(folder / "likelihoods.jsonl") as journal:
+            scores = likelihoods(Reader(loaded, journal), questions, scoring)
         np.savez(folder / "scores.npz", **scores)
         generation.unload()
 
     return run.cached("evaluation", key, build)
-
-
-def code_hash() -> str:
-    """The hash of the code that decides results: a changed rule of grading is a changed result."""
-    return code.hash_of("trait_lib.evaluation.measure")
 
 
 def graded(questions: Questions, outputs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -162,28 +156,25 @@ def graded(questions: Questions, outputs: Mapping[str, Mapping[str, Any]]) -> li
     return rows
 
 
-class Reader:
-    """Log-likelihoods by one model, each written to a file as soon as it is known.
+def _loaded(model: str, settings: generation.Settings, name: str) -> tuple[Any, Any]:
+    """(model or server, tokenizer) that give log-likelihoods."""
+    from trait_lib.evaluation.inference import checkpoint
 
-    `model` is a folder or Hub id, with a precision; or a server, with the tokenizer's folder or
-    id. Nothing is loaded before it is needed; values in the file are not asked for again.
+    if not settings.base_url:
+        return checkpoint.load(model, settings.precision)
+    remote = server.Remote(settings.base_url, name, settings.workers)
+    return remote, checkpoint.tokenizer(model)
+
+
+class Reader:
+    """Log-likelihoods by one model, each in a journal as soon as it is known.
+
+    `load` gives model and tokenizer; it is called when a value is asked for that the journal lacks.
     """
 
-    def __init__(self, model: str | server.Remote, second: str, file: Path) -> None:
-        self.model, self.second, self.file = model, second, file
-        self.known = {row["key"]: row["values"] for row in generation.finished(file)}
-        self.loaded: tuple[Any, Any] | None = None
-
-    def load(self) -> tuple[Any, Any]:
-        """(model or server, tokenizer), loaded once."""
-        from trait_lib.evaluation.inference import checkpoint
-
-        if self.loaded is None:
-            if isinstance(self.model, server.Remote):
-                self.loaded = (self.model, checkpoint.tokenizer(self.second))
-            else:
-                self.loaded = checkpoint.load(self.model, self.second)
-        return self.loaded
+    def __init__(self, load: Callable[[], tuple[Any, Any]], journal: records.Journal) -> None:
+        self.load, self.journal = cache(load), journal
+        self.known = {row["key"]: row["values"] for row in journal.rows}
 
     def values(self, asked: Sequence[Any], compute: Any, desc: str, part: int = 256) -> np.ndarray:
         """`compute(model, tokenizer, some of asked)` of all, (asked, ...), a part at a time.
@@ -195,22 +186,17 @@ class Reader:
         different = list(dict(zip(keys, asked, strict=True)).items())
         with tqdm(total=len(different), unit="text", desc=desc, disable=None) as bar:
             for start in range(0, len(different), part):
-                some = different[start : start + part]
-                if any(key not in self.known for key, _ in some):
-                    self._add(some, compute(*self.load(), [one for _, one in some]))
+                some = dict(different[start : start + part])
+                if not some.keys() <= self.known.keys():
+                    self._add(some, compute(*self.load(), list(some.values())).tolist())
                 bar.update(len(some))
         return np.array([self.known[key] for key in keys], float)
 
-    def _add(self, some: Sequence[tuple[str, Any]], found: np.ndarray) -> None:
-        new = {
-            key: values
-            for (key, _), values in zip(some, found.tolist(), strict=True)
-            if key not in self.known
-        }
-        self.known |= new
-        lines = [json.dumps({"key": key, "values": values}) + "\n" for key, values in new.items()]
-        with open(self.file, "a", encoding="utf-8") as out:
-            out.write("".join(lines))
+    def _add(self, keys: Iterable[str], values: Sequence[Any]) -> None:
+        for key, value in zip(keys, values, strict=True):
+            if key not in self.known:
+                self.known[key] = value
+                self.journal.add({"key": key, "values": value})
 
 
 def likelihoods(reader: Reader, questions: Questions, scoring: Scoring) -> dict[str, np.ndarray]:

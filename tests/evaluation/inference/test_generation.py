@@ -181,6 +181,19 @@ def test_a_prompt_without_room_for_an_answer_is_an_error(tmp_path, model_folder)
         generation.generate({"none": ""}, str(model_folder), tmp_path / "x", SETTINGS)
 
 
+def test_one_prompt_too_long_is_refused_before_any_other_is_answered(tmp_path, model_folder):
+    prompts = {"short": "One warb", "long": "One warb is 7 saln. " * 30}
+    tasks = {"short": "a", "long": "b"}
+    for settings in (
+        Settings(8, task_stops={"b": ("x",)}),
+        Settings(8, batch_size=1, workers=2),
+        Settings(250, task_tokens={"a": 3}),
+    ):
+        with pytest.raises(ValueError, match=r"'long': \d+ tokens and \d+ new .* 256 positions"):
+            generation.generate(prompts, str(model_folder), tmp_path / "x", settings, tasks=tasks)
+        assert not os.path.getsize(tmp_path / "x") and not generation._loaded
+
+
 def test_a_model_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such model folder; run notebook 03 first"):
         checkpoint.load(tmp_path / "absent")

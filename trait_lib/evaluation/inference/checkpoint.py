@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from trait_lib import pretrained
 
@@ -37,6 +37,11 @@ def load(name: str | Path, precision: str = "fp32") -> tuple[Any, Any]:
     if device().type == "cpu":
         torch.set_num_threads(1)
     return model.to(device()).eval(), made
+
+
+def positions(name: str | Path) -> int | None:
+    """How many tokens a model can read; None without a limit."""
+    return pretrained.positions(AutoConfig.from_pretrained(name))
 
 
 def tokenizer(name: str | Path) -> Any:

@@ -12,7 +12,6 @@ import json
 import multiprocessing
 import os
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
@@ -21,9 +20,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-STOPS = ("\n\n", "Question:")
+from trait_lib import form
+from trait_lib.pretrained import ModelError
+from trait_lib.records import Journal
+
 PART = 4  # batches that a worker process takes at a time
-SAFE = 5.0  # seconds after which rows must be on the disk and not only with the system
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Settings:
     """
 
     max_new_tokens: int = 48
-    stop: tuple[str, ...] = STOPS
+    stop: tuple[str, ...] = form.STOPS
     batch_size: int = 64
     workers: int = 1
     precision: str = "fp32"
@@ -65,7 +66,7 @@ def generate(
         tasks: the task of each id, for stop strings and lengths of single tasks.
 
     Raises:
-        ValueError: a prompt leaves no room for an answer in the model's context.
+        pretrained.ModelError: a prompt leaves no room for an answer in the model's positions.
         server.ServerError: the server cannot be used; the message says what to do.
     """
     ways = {name: way_of((tasks or {}).get(name, ""), settings) for name in prompts}
@@ -73,32 +74,20 @@ def generate(
         name: key_of(text, identity or model, settings, ways[name])
         for name, text in prompts.items()
     }
-    done = {
-        row["id"]: row for row in finished(file) if row["key"] == keys.get(row["id"], "no such row")
-    }
-    waiting = {name: text for name, text in prompts.items() if name not in done}
-    if waiting:
-        made = _served if settings.base_url else _local
-        with (
-            open(file, "a", encoding="utf-8") as out,
-            tqdm(
-                total=len(prompts), initial=len(done), unit="row", desc="answers", disable=None
-            ) as bar,
-        ):
-            synced = time.monotonic()
-            for way in dict.fromkeys(ways.values()):
+    made = _served if settings.base_url else _local
+    with Journal(file) as journal:
+        done = {row["id"]: row for row in journal.rows if row["key"] == keys.get(row["id"])}
+        waiting = {name: text for name, text in prompts.items() if name not in done}
+        if waiting and not settings.base_url:
+            check_lengths(waiting, model, ways)
+        counted = {"total": len(prompts), "initial": len(done), "unit": "row", "desc": "answers"}
+        with tqdm(**counted, disable=None) as bar:
+            for way in dict.fromkeys(ways[name] for name in waiting):
                 asked = {name: text for name, text in waiting.items() if ways[name] == way}
-                for rows in made(asked, model, settings, way):
-                    for row in rows:
-                        row["key"] = keys[row["id"]]
-                        done[row["id"]] = row
-                        out.write(json.dumps(row, ensure_ascii=False) + "\n")
-                    out.flush()  # from here on a killed process loses nothing
-                    if time.monotonic() - synced > SAFE:
-                        os.fsync(out.fileno())
-                        synced = time.monotonic()
-                    bar.update(len(rows))
-            os.fsync(out.fileno())
+                for row in made(asked, model, settings, way):
+                    done[row["id"]] = row | {"key": keys[row["id"]]}
+                    journal.add(done[row["id"]])
+                    bar.update()
     return {name: done[name] for name in prompts}
 
 
@@ -124,17 +113,26 @@ def deciding(settings: Settings) -> dict[str, Any]:
     return {k: v for k, v in asdict(settings).items() if k not in ("batch_size", "workers")}
 
 
-def finished(file: str | Path) -> list[dict[str, Any]]:
-    """The whole rows of an answer file; a last line that was cut off is removed from it."""
-    file = Path(file)
-    if not file.exists():
-        return []
-    data = file.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        with open(file, "r+b") as handle:
-            handle.truncate(len(whole))
-    return [json.loads(line) for line in whole.splitlines() if line.strip()]
+def check_lengths(prompts: Mapping[str, str], model: str, ways: Mapping[str, Way]) -> None:
+    """Refuse prompts that leave no room for an answer, before any is answered.
+
+    Raises:
+        pretrained.ModelError: names the prompt, its tokens and the model's positions.
+    """
+    from trait_lib.evaluation.inference import checkpoint
+
+    limit, tokenizer = checkpoint.positions(model), checkpoint.tokenizer(model)
+    if not limit:
+        return
+    # a token is a byte at least; a few begin the text
+    long = [name for name in prompts if len(prompts[name].encode()) + ways[name][1] + 8 > limit]
+    encoded = tokenizer([prompts[name] for name in long])["input_ids"] if long else []
+    for name, tokens in zip(long, encoded, strict=True):
+        if len(tokens) + ways[name][1] > limit:
+            raise ModelError(
+                f"prompt {name!r}: {len(tokens)} tokens and {ways[name][1]} new ones exceed the "
+                f"model's {limit} positions; lower shots or max_new_tokens"
+            )
 
 
 def cut(text: str, stop: Sequence[str]) -> str:
@@ -158,13 +156,13 @@ def _row(name: str, output: str, tokens: int, seconds: float) -> dict[str, Any]:
 
 def _local(
     prompts: Mapping[str, str], model: str, settings: Settings, way: Way
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[dict[str, Any]]:
     """Yield rows as they end; several processes where that was asked for."""
     plan = parts(prompts, PART * settings.batch_size)
     workers = min(settings.workers, len(plan))
     if workers <= 1:
         _load(str(model), settings.precision)
-        yield from ([row] for row in _decoded(prompts, way, settings.batch_size))
+        yield from _decoded(prompts, way, settings.batch_size)
         return
     spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     arguments = (str(model), settings.precision)
@@ -175,7 +173,7 @@ def _local(
         ]
         try:
             for future in as_completed(futures):
-                yield future.result()
+                yield from future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -231,7 +229,7 @@ def _decoded(prompts: Mapping[str, str], way: Way, batch_size: int) -> Iterator[
 
 def _served(
     prompts: Mapping[str, str], model: str, settings: Settings, way: Way
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[dict[str, Any]]:
     """Yield one row a request from `/v1/completions` of an OpenAI-compatible server."""
     from trait_lib.evaluation.inference import server
 
@@ -240,4 +238,4 @@ def _served(
     texts = list(prompts.items())
     asked = [{"prompt": text, "max_tokens": most, "stop": list(stop) or None} for _, text in texts]
     for one in server.completions(remote, asked):
-        yield [_row(texts[one.number][0], cut(one.text, stop), one.tokens, one.seconds)]
+        yield _row(texts[one.number][0], cut(one.text, stop), one.tokens, one.seconds)
