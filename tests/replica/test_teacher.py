@@ -1,5 +1,6 @@
 """The reference-solution teacher: a real server whose passages and grades can be checked."""
 
+import hashlib
 import http.client
 import json
 import random
@@ -30,6 +31,13 @@ def block(number, question, solution="", task="one_step", topic="length"):
 
 
 PROMPT = block(1, *ONE) + block(2, *TWO, task="unit_change") + "<enlightenment>...</enlightenment>"
+
+
+LESSON = (
+    "The dorn is a unit of length. One dorn is 6 pims. To change dorn into pims, we multiply. "
+    "For example, 2 dorn are 12 pims, because 2 times 6 is 12."
+)
+GRADING = f"Grade it.\nTask: educational-quality\n<document>\n{LESSON}\n</document>"
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +213,21 @@ def test_the_models_name_changes_with_what_decides_its_replies(library, tmp_path
     assert teacher.model_name([library]) == teacher.model_name([library])
 
 
+GOLDEN = {
+    (0, "passage"): "3cb26e14d1c2d587",
+    (1, "passage"): "7f4dcc00c154b231",
+    (0, "grade"): "13be5a801807910a",
+}
+
+
+@pytest.mark.parametrize(("seed", "kind"), GOLDEN)
+def test_replies_do_not_change_unless_the_version_does(ask, seed, kind):
+    """A ledger is keyed by the model's name, and the name is made from `VERSION`."""
+    assert teacher.model_name() == "reference-solution-4ceb2dda"
+    text = ask(PROMPT if kind == "passage" else GRADING, seed=seed).choices[0].message.content
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == GOLDEN[seed, kind]
+
+
 # --- passages -----------------------------------------------------------------------------------
 
 
@@ -279,11 +302,6 @@ def test_three_problems_and_one():
 
 # --- grades -------------------------------------------------------------------------------------
 
-LESSON = (
-    "The dorn is a unit of length. One dorn is 6 pims. To change dorn into pims, we multiply. "
-    "For example, 2 dorn are 12 pims, because 2 times 6 is 12."
-)
-
 
 def grade(text):
     return int(rubric.reply(text).removeprefix("Educational score: "))
@@ -319,8 +337,7 @@ def test_repetition_costs_points():
 
 
 def test_the_quality_prompt_is_answered_with_one_line(ask):
-    prompt = f"Grade it.\nTask: educational-quality\n<document>\n{LESSON}\n</document>"
-    assert ask(prompt).choices[0].message.content == "Educational score: 5"
+    assert ask(GRADING).choices[0].message.content == "Educational score: 5"
 
 
 def test_the_selections_own_prompt_is_understood(ask):

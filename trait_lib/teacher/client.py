@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from trait_lib import run
 from trait_lib.teacher import batch, direct
 from trait_lib.teacher.ledger import Ledger, Reply, Request
-from trait_lib.teacher.prices import Plan, Price, make_plan
+from trait_lib.teacher.prices import Plan, Price, estimate_tokens, most_tokens
 from trait_lib.teacher.settings import (
     DIRECT,
     BudgetReached,
@@ -61,17 +61,39 @@ def plan(
     reply_tokens: int,
     seconds_per_reply: float = 10.0,
 ) -> Plan:
-    """What `ask` would send now: requests, tokens, money, time. Sends nothing."""
-    return make_plan(
-        requests,
-        missing(requests, settings, ledger),
-        price,
-        min(reply_tokens, settings.max_tokens),
-        settings.max_tokens,
-        limits.concurrency,
-        seconds_per_reply,
-        limits.requests_per_minute,
-        limits.tokens_per_minute,
+    """What `ask` would send now: requests, tokens, money, time. Sends nothing.
+
+    Args:
+        requests: all of the run; equal ones count once.
+        settings: the sampling settings.
+        limits: rates and requests at a time.
+        ledger: which replies are there.
+        price: of the model.
+        reply_tokens: expected for one reply.
+        seconds_per_reply: expected for one reply.
+    """
+    todo = missing(requests, settings, ledger)
+    tokens_in, most_in = sum(map(estimate_tokens, todo)), sum(map(most_tokens, todo))
+    most_out = settings.max_tokens * len(todo)
+    tokens_out = min(reply_tokens * len(todo), most_out)
+    minutes = [len(todo) * seconds_per_reply / limits.concurrency / 60]
+    if limits.requests_per_minute:
+        minutes.append(len(todo) / limits.requests_per_minute)
+    if limits.tokens_per_minute:
+        # as servers count, and the client with them: a reply takes its limit, not its length
+        minutes.append((tokens_in + most_out) / limits.tokens_per_minute)
+    different = len({settings.key(request) for request in requests})
+    return Plan(
+        different,
+        different - len(todo),
+        tokens_in,
+        tokens_out,
+        price.cost(tokens_in, tokens_out),
+        price.by_batch().cost(tokens_in, tokens_out),
+        price.cost(most_in, most_out),
+        price.by_batch().cost(most_in, most_out),
+        price.currency,
+        max(minutes),
     )
 
 

@@ -142,7 +142,8 @@ class Ledger:
         except sqlite3.OperationalError as error:
             self._db.close()
             raise LedgerError(
-                f"{run.show(self.path)}: {error}; is another process using this ledger?"
+                f"{run.show(self.path)}: {error}; is another process using this ledger, or is the "
+                "disk full?"
             ) from None
         except sqlite3.DatabaseError as error:
             self._db.close()

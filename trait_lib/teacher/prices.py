@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,51 +109,3 @@ class Plan:
             f"{self.money_batch_at_most:.2f}\n"
             f"time: direct about {self.minutes:.1f} minutes; by batch up to a day"
         )
-
-
-def make_plan(
-    requests: Sequence[Request],
-    missing: Sequence[Request],
-    price: Price,
-    reply_tokens: int,
-    most_reply_tokens: int,
-    concurrency: int,
-    seconds_per_reply: float = 10.0,
-    requests_per_minute: float = 0,
-    tokens_per_minute: float = 0,
-) -> Plan:
-    """Estimate tokens, money and time for the requests that are not in the ledger.
-
-    Args:
-        requests: all requests of the run.
-        missing: those of them without a reply in the ledger.
-        price: of the model.
-        reply_tokens: expected for one reply.
-        most_reply_tokens: the limit set for one reply.
-        concurrency: requests in flight at a time.
-        seconds_per_reply: expected for one reply.
-        requests_per_minute: the rate limit; 0: none.
-        tokens_per_minute: the rate limit; 0: none.
-    """
-    tokens_in = sum(map(estimate_tokens, missing))
-    tokens_out = reply_tokens * len(missing)
-    most_in, most_out = sum(map(most_tokens, missing)), most_reply_tokens * len(missing)
-    money, by_batch = price.cost(tokens_in, tokens_out), price.by_batch()
-    minutes = [len(missing) * seconds_per_reply / concurrency / 60]
-    if requests_per_minute:
-        minutes.append(len(missing) / requests_per_minute)
-    if tokens_per_minute:
-        # as servers count, and the client with them: a reply takes its limit, not its length
-        minutes.append((tokens_in + most_out) / tokens_per_minute)
-    return Plan(
-        len(requests),
-        len(requests) - len(missing),
-        tokens_in,
-        tokens_out,
-        money,
-        by_batch.cost(tokens_in, tokens_out),
-        price.cost(most_in, most_out),
-        by_batch.cost(most_in, most_out),
-        price.currency,
-        max(minutes),
-    )

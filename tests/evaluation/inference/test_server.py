@@ -21,6 +21,8 @@ def outputs(rows):
 def quick_retries(monkeypatch):
     monkeypatch.setattr("trait_lib.teacher.replies.LONGEST_DELAY", 0.02)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # which no request to this machine may use
 
 
 def test_a_server_gives_the_same_answers(tmp_path, model_folder, server, monkeypatch):
@@ -87,6 +89,29 @@ def test_errors_say_what_to_do(server, change, message):
 
 def logged(remote):
     return route.logged(remote, [([5, 6, 7], 1)])
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"error": "Unexpected endpoint"}, "an error: Unexpected endpoint"),
+        ({"choices": None, "error": {"message": "busy", "code": 500}}, "HTTP 500 busy"),
+        ({"choices": [{"text": None}]}, "no completion"),
+        ({"body": "<html>Please sign in</html>"}, "a page: Please sign in"),
+    ],
+)
+def test_an_answer_that_is_no_completion_names_the_server(serve, monkeypatch, answer, words):
+    monkeypatch.setattr(route, "TRIES", 2)
+    server = serve(lambda number, body: answer)
+    with pytest.raises(route.ServerError, match=rf"{server.url} .*{words}"):
+        list(logged(route.Remote(server.url, "tiny")))
+
+
+def test_half_a_character_and_no_usage_are_no_matter(serve, tmp_path):
+    server = serve(lambda number, body: {"choices": [{"text": " \ud83d 5"}]})
+    settings = Settings(base_url=server.url)
+    rows = generation.generate({"p": "2+3?"}, "m", tmp_path / "x.jsonl", settings)
+    assert outputs(rows) == {"p": " \ufffd 5"}
 
 
 def test_no_server_at_the_address(monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 
 from trait_lib.replica.stand_ins import teacher
 from trait_lib.selection.cut import quality
+from trait_lib.teacher.prices import Price
 
 LESSON = (
     "To divide by a fraction, multiply by its inverse. For example, six divided by one half is "
@@ -32,7 +33,9 @@ def refusal(number, body):
 
 
 @pytest.fixture
-def server(serve):
+def server(serve, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # which no request to this machine may use
     return serve(grades)
 
 
@@ -73,6 +76,29 @@ def test_a_teacher_that_refuses_is_named_and_replies_are_kept(server, tmp_path):
         ask(server, ["a!", "b!!"], ledger)
     server.behaviour = grades
     assert ask(server, ["a!", "b!!"], ledger).tolist() == [1, 2]
+
+
+def test_grades_have_a_plan_and_a_budget(serve, tmp_path, capsys):
+    price = Price("m", "USD", "2026-01-01", 1.0, 1.0)
+    server, ledger = serve(grades), tmp_path / "grades.sqlite"
+    given = (server.url, "m", ledger, "none", 2, 16, price)
+    with pytest.raises(RuntimeError, match="raise the budget"):
+        quality.ask_labels(["a!"] * 2, *given, budget=1e-9)
+    assert not server.bodies
+    assert "requests: 1, of them 0 in the ledger" in capsys.readouterr().out
+    assert quality.ask_labels(["a!", "b"], *given, budget=1.0).tolist() == [1, 0]
+
+
+def test_thoughts_are_no_grade_and_a_teacher_without_grades_is_stopped(serve, tmp_path):
+    def behaviour(number, body):
+        text = "<think>Score: 5?</think>Educational score: 2" if "!" in str(body) else "Good."
+        return {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+
+    server = serve(behaviour)
+    assert ask(server, ["a!"], tmp_path / "one").tolist() == [2]
+    with pytest.raises(RuntimeError, match=r"grades: 20 of the first 20.*'Good\.'"):
+        ask(server, [f"text {n}" for n in range(90)], tmp_path / "two")
+    assert len(server.bodies) == 21
 
 
 def test_a_missing_key_says_what_to_set(tmp_path, monkeypatch):
