@@ -196,9 +196,11 @@ def test_the_cut_takes_a_front_of_the_usable_ranking_that_just_fills_the_budget(
 
 
 def test_quality_is_compared_with_the_bar_and_a_missing_score_passes():
-    reason = np.array(["", "", "too short", ""], dtype=object)
-    marked = budget.apply_threshold(reason, np.array([2.5, 2.4, 0.0, np.nan]), 2.5)
-    assert marked.tolist() == ["", "quality", "too short", ""]
+    found = examined([LESSON, OTHER, "one two", "three four"], quality=[2.5, 2.4, 0.0, np.nan])
+    found.reason[2] = "too short"
+    got = budget.select(ranked(0, 1, 2, 3), found, Budget(99), 0.0, quality_bar=2.5)
+    assert got.reason.tolist() == ["selected", "quality", "too short", "selected"]
+    assert found.reason.tolist() == ["", "", "too short", ""]  # the input stays as it is
 
 
 def test_the_filter_makes_room_further_down_and_comes_before_duplicates():

@@ -53,13 +53,6 @@ class Budget:
         )
 
 
-def apply_threshold(reason: np.ndarray, quality: np.ndarray, threshold: float) -> np.ndarray:
-    """Give the rows with a quality below `threshold` the reason "quality"; a new array."""
-    reason = reason.copy()
-    reason[(reason == "") & (quality < threshold)] = hygiene.QUALITY  # NaN is not below
-    return reason
-
-
 def cut(order: np.ndarray, size: np.ndarray, reason: np.ndarray, wanted: int) -> np.ndarray:
     """Take rows from the front of `order` until they hold `wanted`.
 
@@ -124,8 +117,9 @@ def select(
         quality_bar: lowest quality to keep; None keeps all.
     """
     order, reason = candidates.find(front), candidates.reason
-    if quality_bar is not None:
-        reason = apply_threshold(reason, candidates.quality, quality_bar)
+    if quality_bar is not None:  # a quality that is not known, NaN, is not below it
+        poor = (reason == "") & (candidates.quality < quality_bar)
+        reason = np.where(poor, hygiene.QUALITY, reason)
     digests, minhashes = candidates.digests, candidates.minhashes
     reason = hygiene.mark_duplicates(order, reason, digests, minhashes, near_duplicates)
     kept = cut(order, budget.sizes(candidates.tokens), reason, budget.wanted)
