@@ -50,7 +50,7 @@ export TQDM_DISABLE := 1
 endif
 export DATA
 
-ROOMS := selection passages training evaluation
+ROOMS := selection passages training evaluation contamination
 
 .PHONY: help reproduce smoke test test-units test-notebooks lab ray tensorboard env notebooks html \
   lint clean clean-runs check bench $(ROOMS:%=bench-%) $(STAGES)

@@ -249,7 +249,7 @@ phrase = st.lists(pieces, min_size=1, max_size=24).map(lambda found: " ".join(fo
 small = st.lists(st.sampled_from(["a ", "b ", "1 ", "000", "小", " "]), max_size=40).map("".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(phrase | small, min_size=1, max_size=8), phrase | small, st.data())
 def test_the_compiled_search_gives_the_verdicts_of_the_plain_one(asked, shared, data):
     questions = {str(i): one for i, one in enumerate(asked)}
@@ -266,7 +266,7 @@ def test_the_compiled_search_gives_the_verdicts_of_the_plain_one(asked, shared, 
         assert {match.question for match in found if match.whole} <= whole
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     question=st.lists(word, min_size=4, max_size=30),
     before=st.lists(word, max_size=20),

@@ -1,10 +1,13 @@
 """The report of test questions in training texts."""
 
 import numpy as np
+import pytest
 
+from trait_lib import records
 from trait_lib.evaluation import leaks
 from trait_lib.evaluation.comparison import Evaluated
 from trait_lib.evaluation.measure import Questions
+from trait_lib.training.data import proof
 
 LONG = "A farmer has 17 sheep and buys 4 more and then sells every third one of them all"
 QUESTIONS = [
@@ -15,14 +18,26 @@ QUESTIONS = [
 ]
 
 
-def test_exact_questions_and_shared_words_are_told_apart():
+def searched(folder, monkeypatch, **sources):
+    """What notebook 03 writes of some sources."""
+    monkeypatch.setenv("TRAIT_RUNS", str(folder / "runs"))
+    for name, rows in sources.items():
+        records.write_rows(folder / f"{name}.jsonl", rows)
+    records.write_rows(folder / "asked.jsonl", QUESTIONS)
+    files = {name: folder / f"{name}.jsonl" for name in sources}
+    proof.prove_clean(files, [], None, [folder / "asked.jsonl"], folder / "proof.json")
+    return folder / "proof.json"
+
+
+def test_exact_questions_and_shared_words_are_told_apart(tmp_path, monkeypatch):
     texts = [
         {"id": 1, "text": "I asked: what is 2 plus 2?! Nobody knew."},
         {"id": 2, "text": f"Look, {LONG.upper()} - how many?"},
         {"id": 3, "text": "What is 2 plus 3?"},
     ]
-    problems = [{"id": "t", "question": "Why?", "solution": "is the page of zum, good for tents?"}]
-    found = leaks.search(QUESTIONS, {"selected": texts, "problems": problems})
+    problems = [{"id": "t", "text": "Why?\nis the page of zum, good for tents?"}]
+    path = searched(tmp_path, monkeypatch, selected=texts, problems=problems)
+    found = leaks.read(path, QUESTIONS)
     assert found.exact == {
         "a": ["selected/2"],
         "b": ["selected/1"],
@@ -50,22 +65,18 @@ def test_exact_questions_and_shared_words_are_told_apart():
     assert made["touched"]["c"] == {"exact": [], "13 words shared": ["selected/2"]}
 
 
-def test_clean_texts_touch_nothing():
-    found = leaks.search(QUESTIONS, {"seed": [{"text": "A farmer has sheep. What is 2?"}]})
+def test_clean_texts_touch_nothing(tmp_path, monkeypatch):
+    rows = [{"text": "A farmer has sheep. What is 2?"}]
+    found = leaks.read(searched(tmp_path, monkeypatch, seed=rows), QUESTIONS)
     assert not found.touched and leaks.report(QUESTIONS, found)["touched"] == {}
     assert [row["untouched"] for row in leaks.table(QUESTIONS, found)] == [3, 1]
 
 
-def test_what_a_training_stage_trained_on():
-    inputs = "00_start_here/general.jsonl.zst 00_start_here/problems_test.jsonl"
-    inputs += " 00_start_here/base_model.json"
-    inputs += " 00_start_here/problems_train.jsonl 00_start_here/heldout_domain.jsonl"
-    inputs += " 02_passage_generation/passages.jsonl"
-    assert leaks.trained_on(inputs.split()) == [
-        "00_start_here/general.jsonl.zst",
-        "00_start_here/problems_train.jsonl",
-        "02_passage_generation/passages.jsonl",
-    ]
+def test_a_question_that_was_not_looked_for_is_named(tmp_path, monkeypatch):
+    path = searched(tmp_path, monkeypatch, seed=[{"text": "x"}])
+    with pytest.raises(ValueError, match="question 'new' was not looked for"):
+        leaks.read(path, [*QUESTIONS, {"id": "new"}])
+    assert leaks.read(path, QUESTIONS[:1]).texts == {"seed": 1}
 
 
 def test_results_without_the_touched():

@@ -1,33 +1,23 @@
 """Do training texts of a run hold its test questions? A report by task, and scores without them.
 
 A question is *touched* when a training text holds it whole, or shares 13 words in a row with it
-(a question under 13 words must stand there whole); see `trait_lib.contamination`. Paper: not
+(a question under 13 words must stand there whole); see `trait_lib.contamination`. Notebook 03
+searches, before it trains; here its findings are read. Paper: not
 stated; ours because a gain on problems that were trained on means nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trait_lib import contamination
-from trait_lib.evaluation.fewshot import asked, by_task
+from trait_lib import records
+from trait_lib.evaluation.fewshot import by_task
 from trait_lib.evaluation.measure import Questions
 
 Row = Mapping[str, Any]
-
-
-NOT_TRAINED_ON = (
-    "problems_test problems_dev relevance_test general_questions heldout_domain heldout_general"
-).split()
-
-
-def trained_on(inputs: Iterable[str]) -> list[str]:
-    """Of the files that a training stage has read, as `stage/file`, those that it trained on."""
-    rows = [name for name in inputs if ".jsonl" in name]
-    return [name for name in rows if Path(name).name.split(".")[0] not in NOT_TRAINED_ON]
 
 
 @dataclass
@@ -44,23 +34,24 @@ class Found:
         return {*self.exact, *self.grams}
 
 
-def search(questions: Sequence[Row], sources: Mapping[str, Iterable[Row]]) -> Found:
-    """Search all texts of all sources for all questions.
+def read(path: str | Path, questions: Sequence[Row]) -> Found:
+    """What notebook 03 has found of some questions, when it searched all that it trains on.
 
     Args:
+        path: its `proof.json`.
         questions: problems and relevance pairs, with `id`.
-        sources: rows with `text`, or with `question` and `solution`, by the name of their source.
+
+    Raises:
+        ValueError: a question that it did not look for.
     """
-    index = contamination.build_index({row["id"]: asked(row) for row in questions})
-    found = Found()
-    for source, rows in sources.items():
-        found.texts[source] = 0
-        for number, row in enumerate(rows, start=1):
-            found.texts[source] += 1
-            for match in contamination.matches(text_of(row), index):
-                kind = found.exact if match.whole else found.grams
-                kind.setdefault(match.question, []).append(f"{source}/{row.get('id', number)}")
-    return found
+    proof = records.read_json(path)
+    ids = {row["id"] for row in questions}
+    if missing := sorted(ids.difference(proof["questions"])):
+        raise ValueError(
+            f"{path}: question {missing[0]!r} was not looked for; run notebook 03 again"
+        )
+    kept = ({n: proof[k][n] for n in proof[k].keys() & ids} for k in ("exact", "grams"))
+    return Found(*kept, proof["texts"])
 
 
 def without(evaluated: Any, questions: Questions, ids: Collection[str]) -> Any:
@@ -72,11 +63,6 @@ def without(evaluated: Any, questions: Questions, ids: Collection[str]) -> Any:
     }
     answers = {name: row for name, row in evaluated.answers.items() if name not in ids}
     return replace(evaluated, answers=answers, scores=scores)
-
-
-def text_of(row: Row) -> str:
-    """What is trained on of a row: its text, else its question and solution."""
-    return row["text"] if "text" in row else f"{asked(row)}\n{row.get('solution', '')}"
 
 
 def table(questions: Sequence[Row], found: Found) -> list[dict[str, Any]]:

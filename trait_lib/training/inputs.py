@@ -93,8 +93,13 @@ def settings(values: Values, files: Mapping[str, str], model: Mapping[str, str])
 
 
 def prove_clean(stage: run.Stage, files: Mapping[str, str]) -> dict[str, int]:
-    """Search all files that are trained on for held-out problems; see `proof.prove_clean`."""
-    return proof.prove_clean(files, _held_out_problems(stage), _known(stage))
+    """Search all files that are trained on for held-out problems; see `proof.prove_clean`.
+
+    Relevance pairs and general questions are looked for too and only reported, in `proof.json`.
+    """
+    also = [stage.read(BASE, f"{name}.jsonl") for name in ("relevance_test", "general_questions")]
+    asked = _held_out_problems(stage), _known(stage), also
+    return proof.prove_clean(files, *asked, stage.path("proof.json"))
 
 
 def _held_out_problems(stage: run.Stage) -> list[Path]:

@@ -5,13 +5,12 @@ Paper: not stated; ours because a gain on problems that were trained on means no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from trait_lib import contamination, records
-
-Text = tuple[str, str]  # id and text of a document
+from trait_lib.contamination import files
 
 
 class Contaminated(RuntimeError):
@@ -22,30 +21,47 @@ def prove_clean(
     sources: Mapping[str, str | Path],
     problem_files: Sequence[str | Path],
     known: str | Path | None = None,
+    also: Sequence[str | Path] = (),
+    record: str | Path | None = None,
 ) -> dict[str, int]:
     """Search every document of every source for every held-out problem; return documents searched.
 
     Args:
         sources: the file of document rows of each source.
         problem_files: files of problem rows with `id` and `question`.
-        known: file of what notebook 00 knows, see `contamination.write_known`.
+        known: file of what notebook 00 knows, see `contamination.write_known`. The held-out
+            documents that it names may stand in no source either.
+        also: more such files, or of relevance rows, that are looked for and reported only.
+        record: file for what was found, which notebook 04 reads.
 
     Raises:
         Contaminated: names problems and the documents that hold them.
     """
-    index = _index(problem_files, known)
-    searched = dict.fromkeys(sources, 0)
-    holding: dict[str, list[str]] = {}
-    for name, file in sources.items():
-        texts = _counted(_texts(file), name, searched)
-        holding.update({f"{name}/{k}": v for k, v in contamination.report(texts, index).items()})
-    if holding:
-        some = "; ".join(f"{', '.join(v)} in {k}" for k, v in list(holding.items())[:10])
+    held_out, given = _questions(problem_files), contamination.read_known(known) if known else {}
+    asked = held_out | _questions(also)
+    searched = {name: files.search(file, asked, given) for name, file in sources.items()}
+    texts = {name: found["documents"] for name, found in searched.items()}
+    proof: dict[str, Any] = {"questions": sorted(asked), "texts": texts, "exact": {}, "grams": {}}
+    wrong: list[str] = []
+    for name, found in searched.items():
+        wrong += [f"{place} of {name} is held out" for place in found["held_out"]]
+        for kind in ("exact", "grams"):
+            for one, places in found[kind].items():
+                proof[kind].setdefault(one, []).extend(f"{name}/{place}" for place in places)
+                wrong += [f"{one} in {name}/{place}" for place in places if one in held_out]
+    if record:
+        records.write_json(record, proof)
+    if wrong:
         raise Contaminated(
-            f"{len(holding)} training documents hold held-out problems: {some}. Remove them from "
-            "these sources (notebooks 00 to 02) and run again."
+            f"held-out problems or documents stand in training texts: {'; '.join(wrong[:10])}. "
+            "Remove them from these sources (notebooks 00 to 02) and run again."
         )
-    return searched
+    return texts
+
+
+def _questions(paths: Iterable[str | Path]) -> dict[str, str]:
+    rows = [row for path in paths for row in records.read_rows(path)]
+    return {row["id"]: row.get("question") or row["prompt"] for row in rows}
 
 
 def without_held_out(
@@ -58,23 +74,8 @@ def without_held_out(
     Training problems of real benchmarks repeat test problems; fine-tuning must not read them.
     """
     rows = list(rows)
-    texts = ((str(row["id"]), row["text"]) for row in rows)
-    holding = contamination.report(texts, _index(problem_files, known))
-    return [row for row in rows if str(row["id"]) not in holding], sorted(holding)
-
-
-def _index(problem_files: Sequence[str | Path], known: str | Path | None) -> contamination.Index:
-    rows = [row for file in problem_files for row in records.read_rows(file)]
+    texts = [(str(row["id"]), row["text"]) for row in rows]
     given = contamination.read_known(known) if known else {}
-    return contamination.build_index({row["id"]: row["question"] for row in rows}, **given)
-
-
-def _counted(texts: Iterable[Text], name: str, counts: dict[str, int]) -> Iterator[Text]:
-    for text in texts:
-        counts[name] += 1
-        yield text
-
-
-def _texts(file: str | Path) -> Iterator[Text]:
-    for number, row in enumerate(records.read_rows(file), start=1):
-        yield str(row.get("id", number)), row["text"]
+    index = contamination.build_index(_questions(problem_files), **given)
+    found = contamination.report(texts, index)
+    return [row for row in rows if str(row["id"]) not in found], sorted(found)
