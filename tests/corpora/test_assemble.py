@@ -2,7 +2,14 @@ import pytest
 import yaml
 
 from trait_lib import contamination, records
-from trait_lib.corpora import Built, EmptyCorpus, training_texts, write_documents, write_problems
+from trait_lib.corpora import (
+    Built,
+    EmptyCorpus,
+    training_texts,
+    write_documents,
+    write_known,
+    write_problems,
+)
 
 NAMES = (
     "general.jsonl.zst pool.jsonl.zst seed.jsonl.zst pool_labels.jsonl heldout_domain.jsonl "
@@ -119,6 +126,49 @@ def test_no_document_stands_in_two_files_and_no_held_out_group_in_training(tmp_p
     assert len(everything) == len(set(everything))
     trained = {parent[i] for n in NAMES[:3] for i in ids[n]}
     assert not trained & {parent[i] for n in NAMES[4:6] for i in ids[n]}
+
+
+def test_later_stages_know_every_document_of_a_held_out_group(tmp_path, params):
+    built = build(tmp_path / "out", params)
+    write_known(tmp_path / "out", built)
+    known = contamination.read_known(tmp_path / "out" / "contamination.json")
+    index = contamination.build_index({}, **known)
+    used = {row["id"] for n in NAMES[:3] for row in rows(tmp_path / "out", n)}
+    dropped = {i for n in ("general", "seed") for i in built.contaminated[n]}
+    for row in corpus():
+        if row["id"] not in dropped:
+            assert contamination.is_held_out(row["text"], index) == (row["id"] not in used)
+
+
+def test_a_held_out_document_with_a_copy_in_a_training_text_is_not_measured(tmp_path, params):
+    def copied():
+        for row in corpus():
+            yield row | {"text": "The same words."} if row["id"][-1] in "12" else row
+
+    records.write_rows(tmp_path / "corpus.jsonl.gz", copied())
+    built = build(tmp_path / "out", params | {"heldout_documents": 0})
+    assert contamination.fingerprint("The same words.") not in built.held_out
+    for name in ("domain", "general"):
+        found = rows(tmp_path / "out", f"heldout_{name}.jsonl")
+        assert found and all(row["text"] != "The same words." for row in found)
+
+
+def test_a_fixed_instruction_drops_no_training_problem(tmp_path, params):
+    rule = "Think with care about each of the facts below, then write the answer as a number:"
+    train = [{"id": n, "q": f"{rule} What is {n} plus one?", "a": n + 1} for n in range(24)]
+    test = [{"id": n, "q": f"{rule} What is {n} times two?", "a": 2 * n} for n in range(30, 38)]
+    records.write_rows(tmp_path / "train.jsonl", [*train, {**test[3], "id": "copy"}])
+    records.write_rows(tmp_path / "test.jsonl", test)
+    built = build(tmp_path / "out", params | {"dev_share": 0.0, "test_per_task": 2})
+    assert list(built.contaminated["train problems"]) == ["sums/copy"]
+    index = write_known(tmp_path / "out", built)
+    assert "think with care about each of the facts below" in index.said()[0]
+    # two of the eight questions are asked, and their words alone would say nothing
+    some = {r["id"]: r["question"] for r in rows(tmp_path / "out", "problems_test.jsonl")}
+    known = contamination.read_known(tmp_path / "out" / "contamination.json")
+    later = contamination.build_index(some, **known)
+    assert len(some) == 2
+    assert contamination.report(training_texts(tmp_path / "out"), later) == {}
 
 
 def test_a_general_corpus_of_its_own_and_a_pool_without_labels(tmp_path, params):
