@@ -119,7 +119,7 @@ def test_rows_are_streamed(tmp_path):
     path.write_bytes(gzip.compress(good) + b"garbage")
     rows = records.read_rows(path)
     assert next(rows) == {"id": "0"}  # the damage at the end is not yet met
-    with pytest.raises(records.BadRow, match="damaged after line 49"):
+    with pytest.raises(records.BadRow, match=r"damaged: .*, after line 50000"):
         list(rows)
 
 

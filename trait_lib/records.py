@@ -1,4 +1,4 @@
-"""Rows on disk: one JSON object a line (plain, .gz, .zst) or parquet, read and written alike.
+"""Rows on disk: one JSON object a line (plain or compressed) or parquet.
 
 Not stated in the paper; ours because every stage hands rows to the next one through files that
 a person can open, and because a bad line must be named by file and number.
@@ -6,14 +6,15 @@ a person can open, and because a bad line must be named by file and number.
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import fcntl
 import gzip
 import io
 import json
+import lzma
 import os
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,15 +23,50 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
+from isal import isal_zlib
 
 Row = dict[str, Any]
-SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".parquet")
+TEXTS = (".jsonl", ".ndjson", ".json")  # one JSON object a line
+TABLES = (".parquet",)
+PACKED: dict[str, Callable[[], Any]] = {
+    ".gz": lambda: isal_zlib.decompressobj(31),  # zlib's results in a third of the time
+    ".zst": lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj(),
+    ".bz2": bz2.BZ2Decompressor,
+    ".xz": lzma.LZMADecompressor,
+}
+KNOWN = f"{', '.join(TEXTS)} (also with {', '.join(PACKED)}), {TABLES[0]}"
+BROKEN = (isal_zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError)  # of one stream
+BLOCK = 1 << 18  # compressed bytes read at a time
 BATCH_ROWS = 1024
-DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
+BOM = b"\xef\xbb\xbf"
 
 
 class BadRow(ValueError):
     """A line that is not what it must be; the message names file and line."""
+
+
+class Damaged(BadRow):
+    """A file that cannot be read to its end, or that is of an unknown kind; never skipped."""
+
+
+def kind(path: str | Path) -> str:
+    """`jsonl` or `parquet`, by the end of a file's name in any case.
+
+    Raises:
+        Damaged: the name ends otherwise; the message says what is known.
+    """
+    name = Path(path).name.lower()
+    if name.endswith(TABLES):
+        return "parquet"
+    if name.removesuffix(_packing(path)).endswith(TEXTS):
+        return "jsonl"
+    raise Damaged(f"{path}: unknown kind of file; known: {KNOWN}")
+
+
+def _packing(path: str | Path) -> str:
+    """How a file is compressed, by the end of its name: a key of `PACKED`, or nothing."""
+    end = Path(path).suffix.lower()
+    return end if end in PACKED else ""
 
 
 @contextmanager
@@ -53,38 +89,110 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _open_bytes(path: Path, name: str, mode: str) -> Iterator[BinaryIO]:
-    """Open `path` for binary reading or writing; `name` decides the compression."""
+def _open_to_write(path: Path, name: str) -> Iterator[BinaryIO]:
+    """Open `path` for writing; `name` decides the compression (.gz, .zst or none)."""
     if name.endswith(".gz"):
         # mtime 0 and no name: the same rows give the same bytes
         with (
-            open(path, mode) as raw,
-            gzip.GzipFile(filename="", fileobj=raw, mode=mode, mtime=0) as handle,
+            open(path, "wb") as raw,
+            gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as handle,
         ):
             yield handle
     else:
         opened = zstandard.open if name.endswith(".zst") else open
-        with opened(path, mode) as handle:
+        with opened(path, "wb") as handle:
             yield handle
 
 
+# --- reading ----------------------------------------------------------------------------------
+
+
+def pieces(path: str | Path, consumed: list[int] | None = None) -> Iterator[bytes]:
+    """The decompressed bytes of a file, a leading byte order mark left out.
+
+    `consumed[0]` tells how many bytes of the file itself were read.
+
+    Raises:
+        Damaged: the compressed data are broken, or end before they are whole.
+    """
+    make, counted = PACKED.get(_packing(path)), consumed or [0]
+    with open(path, "rb") as handle:
+        blocks = _counting(handle, counted)
+        data = (piece for piece in (_inflate(blocks, make) if make else blocks) if piece)
+        yield next(data, b"").removeprefix(BOM)
+        yield from data
+
+
+def _counting(handle: BinaryIO, consumed: list[int]) -> Iterator[bytes]:
+    while block := handle.read(BLOCK):
+        consumed[0] += len(block)
+        yield block
+
+
+def _inflate(blocks: Iterable[bytes], make: Callable[[], Any]) -> Iterator[bytes]:
+    """Decompress one or several streams in a row; `Damaged` when the last one has no end."""
+    stream, begun = make(), False
+    for block in blocks:
+        while block:
+            if stream.eof:
+                block = block.lstrip(b"\0")  # padding after a stream
+                if not block:
+                    break
+                stream = make()
+            begun = True
+            try:
+                piece = stream.decompress(block)
+            except BROKEN as error:
+                raise Damaged(f"damaged: {error}") from None
+            yield piece
+            block = stream.unused_data if stream.eof else b""
+    if not begun or not stream.eof:
+        raise Damaged("damaged: the compressed data end too early; the file was cut off")
+
+
+def line_blocks(
+    path: str | Path, size: int = 1, consumed: list[int] | None = None
+) -> Iterator[bytes]:
+    """Whole lines of a text file, about `size` bytes at a time; the last may lack its end.
+
+    Raises:
+        Damaged: see `pieces`.
+    """
+    parts: list[bytes] = []
+    length = 0
+    for piece in pieces(path, consumed):
+        parts.append(piece)
+        length += len(piece)
+        if length >= size and b"\n" in piece:
+            whole, end, rest = b"".join(parts).rpartition(b"\n")
+            parts, length = [rest], len(rest)
+            yield whole + end
+    if last := b"".join(parts):
+        yield last
+
+
 def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """Yield (line number from 1, raw line) of a text file, decompressed, blank lines left out.
+    """Yield (line number from 1, raw line) of a text file, blank lines left out.
 
     Raises:
         FileNotFoundError: there is no such file.
-        BadRow: the compressed file is damaged; the message says after which line.
+        Damaged: the compressed file is broken or cut off; the message says after which line.
     """
-    path, number = Path(path), 0
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file; check the path in the parameters")
-    with _open_bytes(path, path.name, "rb") as handle:
-        try:
-            for number, line in enumerate(io.BufferedReader(handle), start=1):
+    number = 0
+    try:
+        for block in line_blocks(_existing(path)):
+            for line in io.BytesIO(block):  # ends at \n alone
+                number += 1
                 if line.strip():
                     yield number, line
-        except DAMAGED as error:
-            raise BadRow(f"{path}: damaged after line {number} ({error}); get it again") from None
+    except Damaged as error:
+        raise Damaged(f"{path}: {error}, after line {number}; get it again") from None
+
+
+def _existing(path: str | Path) -> Path:
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file; check the path in the parameters")
+    return Path(path)
 
 
 def parse_row(line: bytes, where: str) -> Row:
@@ -100,31 +208,49 @@ def parse_row(line: bytes, where: str) -> Row:
         raise BadRow(f"{where}: not UTF-8 (byte {error.start}); re-encode the file") from None
     except json.JSONDecodeError as error:
         raise BadRow(f"{where}: not JSON ({error.msg}); each line must be one object") from None
+    except (RecursionError, ValueError) as error:  # nested too deeply, a number of 4,300 digits
+        raise BadRow(f"{where}: not JSON that can be read ({error})") from None
     if not isinstance(row, dict):
         raise BadRow(f"{where}: a JSON {type(row).__name__}, where an object is needed")
     return row
 
 
+def valid_text(text: str) -> str:
+    """`text` with lone surrogates (from JSON such as `"\\ud800"`) replaced by `?`."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+@contextmanager
+def open_parquet(path: str | Path) -> Iterator[pq.ParquetFile]:
+    """A parquet file whose damage, met in the block, is a `Damaged` that names it."""
+    _existing(path)
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's or the network's own
+        raise Damaged(f"{path}: damaged, not a whole parquet file ({error})") from None
+
+
 def read_rows(path: str | Path) -> Iterator[Row]:
-    """Yield the rows of a `.jsonl`, `.jsonl.gz`, `.jsonl.zst` or `.parquet` file, streamed.
+    """Yield the rows of a file of JSON lines (compressed or not) or parquet, streamed.
 
     Raises:
         FileNotFoundError: there is no such file.
         BadRow: a line is not a JSON object in UTF-8; the message names file and line.
+        Damaged: the file cannot be read to its end.
     """
-    path = Path(path)
-    if path.name.endswith(".parquet"):
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file; check the path in the parameters")
-        try:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                    yield from batch.to_pylist()
-        except pa.ArrowInvalid as error:
-            raise BadRow(f"{path}: not a whole parquet file ({error})") from None
+    if Path(path).name.lower().endswith(TABLES):
+        with open_parquet(path) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                yield from batch.to_pylist()
         return
     for number, line in read_lines(path):
         yield parse_row(line, f"{path}:{number}")
+
+
+# --- writing ----------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -134,7 +260,7 @@ def writer(path: str | Path) -> Iterator[Callable[[Row], None]]:
     For one pass over a stream that fills several files.
     """
     path = Path(path)
-    with atomic_path(path) as temporary, _open_bytes(temporary, path.name, "wb") as handle:
+    with atomic_path(path) as temporary, _open_to_write(temporary, path.name) as handle:
         yield lambda row: handle.write(_line(row))
 
 

@@ -39,10 +39,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trait_lib import records
+from trait_lib.reading import shards, tables
 from trait_lib.selection.cut import candidates, columns, ranking
 from trait_lib.selection.models import classifier, dsir, linear
-from trait_lib.selection.scan import corpus, jobs, shards
-from trait_lib.selection.scan import passes as work
+from trait_lib.selection.scan import corpus, jobs, passes
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "selection.json"
@@ -120,13 +120,27 @@ def write_parts(path: Path, parts: list[Path]) -> None:
                 write(row)
 
 
-def filtered(source: Path, out: Path, method: dict, least: float, workers: int = 1) -> None:
+def filtered(source: Path, out: Path, method: dict, least: float) -> None:
     """All documents of `source` above a threshold, in one pass, to the file `out`."""
+    (score,) = passes.made([method])
+    found = ((table, score(table["text"].combine_chunks())["log_odds"])
+             for shard in shards.find([source]) for _, table in tables.read(shard))  # fmt: skip
+    kept = (table.filter(pa.array(odds >= least)) for table, odds in found)
+    if out.suffix == ".parquet":
+        made = jobs.Part(out)
+        for table in kept:
+            made.write(table)
+        return made.close()
+    with records.writer(out) as write:
+        for table in kept:
+            for row in table.to_pylist():
+                write(row)
+
+
+def scored(source: Path, method: dict, workers: int) -> None:
+    """The scores of all documents of `source`, in parts."""
     with scratch() as folder:
-        settings = {"method": method, "column": "log_odds", "least": least, "fields": FIELDS}
-        items = work.items(shards.find([source]))
-        job = jobs.write_job(folder, "filter", f"{work.__name__}:filter_task", settings, items)
-        write_parts(out, jobs.run(job, engine(workers)).parts)
+        corpus.scan(folder, shards.find([source]), [method], engine(workers), FIELDS)
 
 
 def ranked(source: Path, out: Path, method: dict, number: int, workers: int = 1) -> None:
@@ -251,19 +265,16 @@ def compare(folder: Path, model: Path, name: str, documents: int, rounds: int) -
 def all_odds(source: Path, model: Path) -> np.ndarray:
     """The log-odds of every document, to choose a threshold by."""
     read = linear.read_model(model)
-    tables = shards.read(shards.find([source])[0])
+    read_once = tables.read(shards.find([source])[0])
     return np.concatenate([linear.log_odds(read, t["text"].combine_chunks(), "plain")
-                           for _, t in tables])  # fmt: skip
+                           for _, t in read_once])  # fmt: skip
 
 
 def two_workers(folder: Path, model: Path, rounds: int) -> dict[str, float]:
     """Seconds with one and with two workers on eight files."""
     method = linear.publish(model, folder, "plain")
     found = {
-        workers: min(
-            seconds(filtered, folder / "eight", folder / "two.jsonl.zst", method, 0.0, workers)
-            for _ in range(rounds)
-        )
+        workers: min(seconds(scored, folder / "eight", method, workers) for _ in range(rounds))
         for workers in (1, 2)
     }
     return {"1": found[1], "2": found[2]}

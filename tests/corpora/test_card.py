@@ -1,8 +1,9 @@
 import pytest
 
-from trait_lib import records
-from trait_lib.corpora import composition, describe, input_files, load_task
+from trait_lib import hub, records
+from trait_lib.corpora import composition, describe, load_task, record_inputs
 from trait_lib.params import ParameterError
+from trait_lib.run import Stage, hash_path
 
 
 def test_the_card_counts_rows_and_characters_of_every_file(tmp_path):
@@ -29,19 +30,32 @@ def test_the_composition_lists_labels_by_frequency(tmp_path):
     assert composition(tmp_path / "labels.jsonl") == []
 
 
-def test_the_inputs_are_every_local_file_once_and_no_hub_data_set(tmp_path):
+def test_every_input_is_recorded_once_by_its_content(tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "pieces", lambda source: (2, "the hash of its files"))
+    files = ["c.jsonl", "math_eval/gsm8k_train.jsonl.gz", "math_eval/gsm8k_test.jsonl.gz"]
+    for name in files:
+        records.write_rows(tmp_path / name, [{"text": name}])
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "README.md").write_text("about")
+    (tmp_path / "corpus" / "link.jsonl").symlink_to(tmp_path / "c.jsonl")
     params = {
         "domain": "math",
         "tasks": ["gsm8k", "math@hub"],
         "general_tasks": [],
         "data_dir": str(tmp_path),
-        "pool_files": ["c.jsonl", "hub://x/y"],
+        "pool_files": ["c.jsonl", "corpus", "hub://x/y"],
         "seed_files": ["c.jsonl"],
         "general_files": [],
     }
-    found = input_files(params)
-    paths = [load_task(name, "math").path for name in params["tasks"]]
-    names = ["c.jsonl", "math_eval/gsm8k_train.jsonl.gz", "math_eval/gsm8k_test.jsonl.gz"]
-    assert sorted(found) == sorted([*paths, *(tmp_path / name for name in names)])
+    stage = Stage("00_start_here", tmp_path / "stage", params)
+    said = record_inputs(stage, params)
+    tasks = [str(file) for name in params["tasks"] for file in load_task(name, "math").files]
+    paths = [*tasks, *(str(tmp_path / name) for name in files)]
+    hubs = {name: version for name, version in stage.inputs.items() if name.startswith("hub://")}
+    assert stage.inputs == hubs | {path: hash_path(path) for path in paths}
+    assert hubs["hub://x/y"] == "the hash of its files"
+    assert "reads c.jsonl" in said and "reads hub://x/y" in said
+    assert "passed over 1 files: about the data, such as README.md" in said
+    assert "passed over 1 files: the same file again, by a link or another name" in said
     with pytest.raises(ParameterError, match="no task file"):
-        input_files(params | {"tasks": ["nothing"]})
+        record_inputs(stage, params | {"tasks": ["nothing"]})

@@ -9,6 +9,7 @@ from trait_lib.selection.cut import hygiene
 
 ASKED = {
     "domain": "math", "tier": "smoke", "seed": 0, "text_field": "body", "id_field": "key",
+    "on_bad": "error",
     "seed_files": [], "corpus_files": [], "general_files": [], "task_files": [],
     "question_files": [], "negative_files": [], "negative_shares": [],
     "min_words": 1, "shingle_words": 2, "near_duplicates": 0.0, "languages": [],
@@ -75,7 +76,7 @@ def test_the_user_may_name_only_the_corpus(stage, tmp_path):
     here = stage(corpus_files=files["corpus_files"])
     given = inputs.gather(here)
     assert given.seed == ["two and two"]
-    assert given.fields == {"text_field": "body", "id_field": "key"}
+    assert given.fields == {"text_field": "body", "id_field": "key", "on_bad": "error"}
     assert given.labels is None
 
 

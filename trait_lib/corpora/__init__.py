@@ -2,17 +2,18 @@
 
 from trait_lib.corpora.assemble import (
     Built,
-    input_files,
+    record_inputs,
     training_texts,
     write_documents,
     write_known,
     write_problems,
 )
 from trait_lib.corpora.card import composition, describe
-from trait_lib.corpora.documents import EmptyCorpus, Report, load_documents, resolve
+from trait_lib.corpora.documents import load_documents
 from trait_lib.corpora.parts import divide, drop_contaminated, sample, share
 from trait_lib.corpora.tasks import Task, load_problems, load_relevance, load_task, task_files
 from trait_lib.hub import HubError
+from trait_lib.reading.tables import EmptyCorpus, Report
 
 __all__ = [
     "Built",
@@ -24,12 +25,11 @@ __all__ = [
     "describe",
     "divide",
     "drop_contaminated",
-    "input_files",
     "load_documents",
     "load_problems",
     "load_relevance",
     "load_task",
-    "resolve",
+    "record_inputs",
     "sample",
     "share",
     "task_files",

@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from trait_lib import contamination, form, records
-from trait_lib.corpora.documents import EmptyCorpus, Report, load_documents, resolve
+from trait_lib.corpora.documents import base, load_documents
 from trait_lib.corpora.parts import divide, drop_contaminated, sample
 from trait_lib.corpora.tasks import SPLITS, load_problems, load_relevance, load_task
-from trait_lib.corpora.where import parse
+from trait_lib.reading import shards
+from trait_lib.reading.tables import EmptyCorpus, Report
+from trait_lib.reading.where import parse
 from trait_lib.records import Row
+from trait_lib.run import Stage
 
 Params = Mapping[str, Any]
 TASKS = ("tasks", "general_tasks")
@@ -245,15 +248,28 @@ def training_texts(folder: Path) -> Iterator[tuple[str, str]]:
         yield f"problems_train.jsonl: {row['id']}", form.example(row)
 
 
-def input_files(params: Params) -> list[Path]:
-    """The local files that a run reads: corpora, task files and their data; each once, in order.
+def record_inputs(stage: Stage, params: Params) -> list[str]:
+    """Record by their content all files and Hub data sets that a run reads; what there is to say.
+
+    These are the corpora, the task files with their examples, and the tasks' data. A Hub data
+    set is recorded by the hash of its files' versions.
 
     Raises:
         ParameterError: a task file is missing or wrong.
+        NoCorpus: a file is not there.
+        Damaged: a file of an unknown kind.
     """
     tasks = [load_task(name, params["domain"]) for key in TASKS for name in params[key]]
     sources = [source for name in STREAMED for source in params[f"{name}_files"]]
     sources += [source for task in tasks for split in SPLITS for source in task.sources(split)]
-    found = [resolve(source, params["data_dir"]) for source in sources]
-    paths = [task.path for task in tasks] + [path for path in found if isinstance(path, Path)]
-    return list(dict.fromkeys(paths))
+    start = base(params["data_dir"])
+    corpus = shards.find(dict.fromkeys(sources), "files", start) if sources else []
+    files = [str(file) for task in tasks for file in task.files]
+    files += [shard.name for shard in corpus if shard.kind != "hub"]
+    for file in dict.fromkeys(files):
+        stage.external(file)
+    stage.inputs |= {shard.name: shard.version for shard in corpus if shard.kind == "hub"}
+    names = dict.fromkeys([*(Path(file).name for file in files), *stage.inputs])
+    lines = [f"reads {name}" for name in names if not Path(name).is_absolute()]
+    passed = shards.passed_over(list(dict.fromkeys(sources)), start)
+    return lines + [f"passed over {count:,} files: {why}" for why, count in passed.items()]

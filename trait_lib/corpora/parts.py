@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 
 from trait_lib import contamination
-from trait_lib.corpora.where import matches, parse
+from trait_lib.reading.where import matches, parse
 from trait_lib.records import Row
 
 PARTS = ("pool", "general", "heldout_domain", "heldout_general", "left_out")

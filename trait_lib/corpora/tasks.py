@@ -28,11 +28,13 @@ from typing import Any
 import yaml
 
 from trait_lib import ROOT, contamination, params
-from trait_lib.corpora.documents import EmptyCorpus, Report, check_sources, read_source, refuse
+from trait_lib.corpora.documents import base, read_source
 from trait_lib.corpora.parts import share
-from trait_lib.corpora.where import as_text, matches, parse
 from trait_lib.form import TemplateError, fields, fill, with_answer
 from trait_lib.params import REQUIRED, Parameter, ParameterError
+from trait_lib.reading import shards
+from trait_lib.reading.tables import EmptyCorpus, Report
+from trait_lib.reading.where import as_text, matches, parse
 from trait_lib.records import BadRow, Row
 
 HUB = "@hub"
@@ -304,7 +306,9 @@ def _rows(
     of = "train" if split == "dev" and lends and not task.sources("dev") else split
     conditions = parse(task.settings.get("where", {}).get(of, []))
     seen: set[str] = set()
-    for position, source in enumerate(check_sources(task.sources(of), data_dir)):
+    named = task.sources(of)
+    sources = shards.places(named, f"{task.path.name}: files", base(data_dir)) if named else []
+    for position, source in enumerate(sources):
         for number, given in read_source(source, on_bad, report):
             report.rows += 1
             place = f"{source}:{number}"
@@ -317,12 +321,12 @@ def _rows(
                 if identifier in seen:
                     raise BadRow(f"id occurs twice ({identifier!r})")
             except BadRow as error:
-                refuse(BadRow(f"{place}: {error}"), place, on_bad, report)
+                report.refuse(str(error), place, on_bad)
                 continue
             seen.add(identifier)
             report.documents += 1
             yield {"id": identifier, "task": task.name, **row}
-    if task.sources(of) and not seen:
+    if named and not seen:
         raise EmptyCorpus(f"{task.path.name}: no row left for the split {split!r}; {report}")
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trait_lib import contamination, records
+from trait_lib.reading import shards
+from trait_lib.reading.tables import Report
 from trait_lib.run import Stage, hash_value, stage_dir
-from trait_lib.selection.models import classifier
-from trait_lib.selection.scan import corpus, shards
+from trait_lib.selection.scan import corpus
 
 BEFORE = "00_start_here"
 ITS_FIELDS = {"text_field": "text", "id_field": "id"}
@@ -23,11 +24,12 @@ class Inputs:
 
     seed: list[str]  # texts of the original in-domain corpus
     shards: list[shards.Shard]  # of the corpus to select from
-    fields: dict[str, str]  # of that corpus: `text_field` and `id_field`
+    fields: dict[str, str]  # of that corpus: `text_field`, `id_field` and `on_bad`
     problems: list[str]  # training problems, with their solutions
     questions: dict[str, str]  # of tests, id -> text, that no document may hold
     tokenizer: str  # of the base model; "" where there is none
     labels: Path | None  # of the corpus's documents, to measure with
+    told: list[str] = field(default_factory=list)  # what was read, skipped, passed over
 
 
 def alone(asked: Mapping[str, Any]) -> bool:
@@ -45,21 +47,29 @@ def gather(stage: Stage) -> Inputs:
 
     Raises:
         run.StageMissing: a file is not named and notebook 00 has not run.
-        shards.Damaged, classifier.EmptyCorpus: a file cannot be read or holds no text.
-        records.BadRow: a problem has no question.
+        reading.NoCorpus, records.Damaged, tables.EmptyCorpus: a file is not there, cannot be read,
+            or holds no text.
+        records.BadRow: a bad row with `on_bad: error`, or a problem without a question.
     """
     asked = stage.params
-    own = {"text_field": asked["text_field"], "id_field": asked["id_field"]}
+    own = {name: asked[name] for name in ("text_field", "id_field", "on_bad")}
+    before = ITS_FIELDS | {"on_bad": asked["on_bad"]}
+    read = Report()
     if asked["seed_files"]:
-        seed = corpus.texts(corpus.files(stage, asked["seed_files"], "seed_files"), own)
+        files = corpus.files(stage, asked["seed_files"], "seed_files")
+        seed = corpus.texts(files, own, read)
     else:
-        seed = classifier.read_texts(stage.read(BEFORE, "seed.jsonl.zst"))
+        files = shards.find([stage.read(BEFORE, "seed.jsonl.zst")])
+        seed = corpus.texts(files, before, read)
+    told = [f"the original in-domain corpus (the seed): {read}"]
     if asked["corpus_files"]:
         pool, fields, labels = shards.find(asked["corpus_files"]), own, None
         identity = hash_value([shard.identity() for shard in pool])
         stage.inputs["corpus_files, by path, size and time"] = identity
+        passed = shards.passed_over(asked["corpus_files"])
+        told += [f"corpus_files: {n:,} files passed over: {why}" for why, n in passed.items()]
     else:
-        pool, fields = shards.find([stage.read(BEFORE, "pool.jsonl.zst")]), ITS_FIELDS
+        pool, fields = shards.find([stage.read(BEFORE, "pool.jsonl.zst")]), before
         labels = stage.read(BEFORE, "pool_labels.jsonl")
     tokenizer = ""
     if not alone(asked):
@@ -71,7 +81,7 @@ def gather(stage: Stage) -> Inputs:
     if follows(stage):
         questions += [stage.read(BEFORE, file) for file in QUESTIONS]
     texts = [text for file in problems for text in problem_texts(file)]
-    return Inputs(seed, pool, fields, texts, corpus.questions(questions), tokenizer, labels)
+    return Inputs(seed, pool, fields, texts, corpus.questions(questions), tokenizer, labels, told)
 
 
 def general_texts(stage: Stage, given: Inputs, number: int) -> list[str]:
@@ -81,19 +91,24 @@ def general_texts(stage: Stage, given: Inputs, number: int) -> list[str]:
     in the domain.
     """
     asked = stage.params
-    field = asked["text_field"] if asked["general_files"] or alone(asked) else "text"
+    fields = {"on_bad": asked["on_bad"]}
+    if asked["general_files"] or alone(asked):
+        fields["text_field"] = asked["text_field"]
     if asked["general_files"]:
-        found = corpus.files(stage, asked["general_files"], "general_files")
-        general = [shard.name for shard in found]
+        general = corpus.files(stage, asked["general_files"], "general_files")
     elif alone(asked):
-        general = [stage.scratch("general_sample.jsonl.zst")]
+        file = stage.scratch("general_sample.jsonl.zst")
         drawn = corpus.sample(given.shards, number, asked["seed"], given.fields)
-        records.write_rows(general[0], ({field: text} for text in drawn))
+        records.write_rows(file, ({asked["text_field"]: text} for text in drawn))
+        general = shards.find([file])
     else:
-        general = [stage.read(BEFORE, "general.jsonl.zst")]
-    more = [stage.external(file) for file in asked["negative_files"]]
-    sources = classifier.negative_sources(more, asked["negative_shares"], general)
-    return classifier.draw(sources, number, asked["seed"], field)
+        general = shards.find([stage.read(BEFORE, "general.jsonl.zst")])
+    more = corpus.files(stage, asked["negative_files"], "negative_files")
+    sources = corpus.shares(more, asked["negative_shares"], general)
+    read = Report()
+    texts = corpus.draw(sources, number, asked["seed"], fields, read)
+    given.told.append(f"general text: {read}")
+    return texts
 
 
 def rules(stage: Stage, given: Inputs) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from trait_lib import records
+from trait_lib.reading.shards import find
 from trait_lib.run import Stage
 from trait_lib.selection.cut import methods, ranking
 from trait_lib.selection.cut.budget import Budget, Selection
@@ -12,7 +13,6 @@ from trait_lib.selection.cut.candidates import Candidates
 from trait_lib.selection.inputs import Inputs
 from trait_lib.selection.models import classifier
 from trait_lib.selection.scan import jobs
-from trait_lib.selection.scan.shards import find
 
 SETTINGS = {"dim": 4, "lr": 0.5, "epoch": 5, "wordNgrams": 2, "minCount": 1, "bucket": 200}
 ASKED = {

@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from trait_lib import ROOT, contamination, records
+from trait_lib.reading import shards, tables
 from trait_lib.selection import scores
-from trait_lib.selection.cut import budget, candidates, ranking
+from trait_lib.selection.cut import budget, candidates, quality, ranking
 from trait_lib.selection.models import classifier, dsir, linear
-from trait_lib.selection.scan import corpus, estimate, jobs, passes, shards
+from trait_lib.selection.scan import corpus, estimate, jobs, passes, worker
+from trait_lib.selection.scan import engine as engines
 
 FIELDS = {"text_field": "text", "id_field": "id"}
 LOCAL = jobs.Engine(max_bad=0.5)
@@ -49,7 +51,7 @@ def model(tmp_path_factory, sums, tales):
 
 def select(folder, pool, model, engine, chunk_words=0):
     """The whole way from files to files; returns what each file holds."""
-    parts = folder / "parts"
+    parts = folder / "scratch"
     target = dsir.count(["sum number equals"], dsir.Hasher())
     raw = corpus.count_grams(folder, pool, engine, FIELDS)
     methods = [
@@ -63,7 +65,7 @@ def select(folder, pool, model, engine, chunk_words=0):
     rules = {"tokenizer": "", "questions": questions, "min_words": 5, "shingle_words": 2}
     found = candidates.examine(parts, "candidates", done, [front], rules, engine, 0, FIELDS)
     seen = candidates.examine(parts, "dsir", done, [chunks], rules, engine, chunk_words, FIELDS)
-    scorer = {"make": f"{__name__}:grader", "settings": {}}
+    scorer = {"name": "length", "settings": {}}
     here = replace(engine, name="local", workers=1)
     assert candidates.add_quality(parts, {"a": found, "same": found}, scorer, here) == 1.0
     chosen = budget.select(front, found, budget.Budget(300), 0.8)
@@ -75,8 +77,12 @@ def select(folder, pool, model, engine, chunk_words=0):
     return {f.name: f.read_bytes() for f in sorted(folder.glob("*")) if f.is_file()}
 
 
-def grader():
-    return lambda texts: np.array([float(len(text)) for text in texts])
+@pytest.fixture(scope="module", autouse=True)
+def scorer_by_length():
+    """A quality scorer for these tests: the length of a text."""
+    passes.SCORERS["length"] = lambda: lambda texts: np.array([float(len(t)) for t in texts])
+    yield
+    del passes.SCORERS["length"]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +99,7 @@ def test_scores_are_those_of_fasttext_and_damage_is_reported(expected, pool, mod
     assert bad["shard"].endswith("2.jsonl.zst") and "cut off" in bad["reason"]
     found = pq.read_table(pa.BufferReader(expected["scores.parquet"])).to_pydict()
     good = [shard for shard in pool if "2.jsonl" not in shard.name]
-    rows = [r for s in good for _, t in shards.read(s) for r in t.to_pylist()]
+    rows = [r for s in good for _, t in tables.read(s) for r in t.to_pylist()]
     assert found["id"] == [row["id"] for row in rows]
     odds = classifier.log_odds(fasttext.load_model(str(model)), [row["text"] for row in rows])
     np.testing.assert_allclose(found["log_odds"], odds, atol=2e-3)
@@ -106,25 +112,25 @@ def test_several_processes_give_the_same_bytes(tmp_path, pool, model, expected):
 
 def test_finished_parts_are_not_made_again(tmp_path, pool, model, expected, monkeypatch):
     assert select(tmp_path, pool, model, LOCAL) == expected
-    before = {f: f.stat().st_mtime_ns for f in (tmp_path / "parts").glob(".*.parquet")}
+    before = {f: f.stat().st_mtime_ns for f in (tmp_path / "scratch").glob("*.parquet")}
     tried = []
-    real = jobs.Worker.do
+    real = worker.Worker.do
 
     def do(self, number, *rest):
         tried.append(self.job.items[number]["label"])
         return real(self, number, *rest)
 
-    monkeypatch.setattr(jobs.Worker, "do", do)
+    monkeypatch.setattr(worker.Worker, "do", do)
     assert select(tmp_path, pool, model, LOCAL) == expected
     assert {label.rpartition("/")[2] for label in tried} == {"2.jsonl.zst"}  # it may be whole now
-    after = {f: f.stat().st_mtime_ns for f in (tmp_path / "parts").glob(".*.parquet")}
+    after = {f: f.stat().st_mtime_ns for f in (tmp_path / "scratch").glob("*.parquet")}
     assert after == before
 
 
 def test_chunks_of_documents_are_found_again(tmp_path, pool, model):
     found = select(tmp_path, pool, model, LOCAL, chunk_words=6)
     rows = [json.loads(line) for line in found["dsir.jsonl"].splitlines()]
-    texts = {r["id"]: r["text"] for s in pool[:2] for _, t in shards.read(s) for r in t.to_pylist()}
+    texts = {r["id"]: r["text"] for s in pool[:2] for _, t in tables.read(s) for r in t.to_pylist()}
     checked = 0
     for row in rows:
         identifier, _, number = row["id"].partition("#")
@@ -141,14 +147,15 @@ def test_chunks_of_documents_are_found_again(tmp_path, pool, model):
 SLOW = """
 import sys, time
 from pathlib import Path
-from trait_lib.selection.scan import corpus, jobs, passes, shards
+from trait_lib.reading import shards
+from trait_lib.selection.scan import corpus, jobs, passes
 
-real = passes.tables
-def slow(*arguments):
-    for item in real(*arguments):
+real = passes.read
+def slow(*arguments, **more):
+    for item in real(*arguments, **more):
         time.sleep(0.15)
         yield item
-passes.tables = slow
+passes.read = slow
 folder, pool, job = sys.argv[1:]
 engine = jobs.Engine(max_bad=0.5)
 corpus.scan(Path(folder), shards.find([pool]), __import__("json").loads(job), engine,
@@ -167,13 +174,13 @@ def test_killed_and_run_again_it_goes_on_where_it_was(tmp_path, pool, model, exp
         process = subprocess.Popen(command, env=environment)
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
-            now = set((one / "parts").glob(".score-*.parquet"))
+            now = set((one / "scratch").glob("score-*.parquet"))
             if len(now) > len(standing):
                 break
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        now = {f: f.read_bytes() for f in (one / "parts").glob(".score-*.parquet")}
+        now = {f: f.read_bytes() for f in (one / "scratch").glob("score-*.parquet")}
         for content in now.values():
             pq.read_table(pa.BufferReader(content))  # whole, whenever it appears
         assert standing <= set(now)
@@ -188,9 +195,9 @@ def test_killed_and_run_again_it_goes_on_where_it_was(tmp_path, pool, model, exp
 
 def test_workers_end_with_the_one_that_started_them(tmp_path, pool, model):
     methods = [linear.publish(model, tmp_path, "words")]
-    job = jobs.write_job(tmp_path, "job", f"{passes.__name__}:score_task",
+    job = jobs.write_job(tmp_path, "job", "score",
                           {"methods": methods, "fields": FIELDS}, passes.items(pool))  # fmt: skip
-    command = [sys.executable, "-m", "trait_lib.selection.scan.jobs", str(job.file), "--serve"]
+    command = [sys.executable, "-m", "trait_lib.selection.scan.worker", str(job.file), "--serve"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     process.stdin.write(b"0\n")
     process.stdin.flush()
@@ -203,10 +210,10 @@ def test_workers_end_with_the_one_that_started_them(tmp_path, pool, model):
 
 
 def test_a_worker_that_dies_is_an_error_and_keeps_the_parts(tmp_path, pool):
-    methods = [{"make": "os:no_such_function", "settings": {}}]
+    methods = [{"name": "linear", "settings": {"folder": "nowhere", "form": "words"}}]
     with pytest.raises(RuntimeError, match=r"ended with status 1.*run again"):
         corpus.scan(tmp_path, pool, methods, replace(LOCAL, workers=2), FIELDS)
-    assert not list((tmp_path / "parts").glob(".score-*.parquet"))
+    assert not list((tmp_path / "scratch").glob("score-*.parquet"))
 
 
 # --- other ways to work -----------------------------------------------------------------------
@@ -220,7 +227,7 @@ def test_a_job_array_leaves_the_same_parts(tmp_path, pool, model):
     for file in done.parts:
         file.unlink()
     for which in range(3):
-        jobs.main([str(done.job.file), "--worker", f"{which}/3"])
+        worker.main([str(done.job.file), "--worker", f"{which}/3"])
         mine = [file for file, number in zip(done.parts, done.numbers, strict=True)
                 if number % 3 <= which]  # fmt: skip
         assert [file for file in done.parts if file.exists()] == mine
@@ -231,30 +238,27 @@ def test_a_job_array_leaves_the_same_parts(tmp_path, pool, model):
 @pytest.mark.parametrize("share", ["3/3", "x", "1", "-1/2"])
 def test_an_impossible_share_of_the_work_is_refused(share, capsys):
     with pytest.raises(SystemExit):
-        jobs.main(["job.json", f"--worker={share}"])
+        worker.main(["job.json", f"--worker={share}"])
     assert "I/N with 0 <= I < N" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_ray_gives_the_same_bytes(tmp_path, pool, model, expected):
+def test_ray_gives_the_same_bytes(tmp_path, pool, model, expected, sums, tales):
     ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
     engine = replace(LOCAL, name="ray", workers=2)
     try:
         assert select(tmp_path, pool, model, engine) == expected
         # the pool for the quality scorer: Ray Data over paths
         items = [{"key": i, "part": str(f)} for i, f in enumerate(
-            sorted((tmp_path / "parts").glob(".candidates-*.parquet")))]  # fmt: skip
-        scorer = {
-            "make": "trait_lib.selection.cut.tokens:counter",
-            "settings": {"name_or_path": ""},
-        }
-        settings = {"scorer": scorer, "gpu": True}
-        task = f"{passes.__name__}:quality_task"
-        job = jobs.write_job(tmp_path / "parts", "pool", task, settings, items)
-        done = jobs.run(job, engine)
+            sorted((tmp_path / "scratch").glob("candidates-*.parquet")))]  # fmt: skip
+        graded = quality.fit(sums + tales, np.repeat([4.0, 1.0], len(sums)))
+        settings = {"scorer": quality.publish(graded, tmp_path), "gpu": True}
+        job = jobs.write_job(tmp_path / "scratch", "pool", "quality", settings, items)
+        done = engines.run(job, engine)
+        grade = quality.regression_scorer(graded)
         for file, item in zip(done.parts, items, strict=True):
-            found = pq.read_table(file)["quality"].to_numpy()
-            np.testing.assert_array_equal(found, pq.read_table(item["part"])["tokens"].to_numpy())
+            texts = pq.read_table(item["part"])["text"].to_pylist()
+            np.testing.assert_allclose(pq.read_table(file)["quality"].to_numpy(), grade(texts))
     finally:
         ray.shutdown()
 
@@ -285,7 +289,7 @@ def test_a_corpus_that_changes_between_the_passes_is_noticed(tmp_path, model, su
     rules = {"tokenizer": "", "questions": corpus.save_questions(tmp_path, {}), "min_words": 1,
              "shingle_words": 0}  # fmt: skip
     with pytest.raises(candidates.CorpusChanged, match="10 of 60"):
-        candidates.examine(tmp_path / "parts", "c", done, [rows], rules, LOCAL, 0, FIELDS)
+        candidates.examine(tmp_path / "scratch", "c", done, [rows], rules, LOCAL, 0, FIELDS)
 
 
 @pytest.mark.parametrize("limit", [1, 2000, 10**6])
@@ -310,7 +314,7 @@ def test_the_plan_is_near_what_there_is(tmp_path, pool, model, sums):
     )
     assert made.hours(2) == made.hours(1) / 2
     assert len(made.lines(2)) == 4
-    with pytest.raises(shards.Damaged, match=r"2\.jsonl\.zst: .*cut off"):
+    with pytest.raises(records.Damaged, match=r"2\.jsonl\.zst: .*cut off"):
         estimate.make([pool[2]], methods, FIELDS)
 
 
@@ -345,7 +349,7 @@ def test_contaminated_candidates_are_listed(tmp_path, model):
     rows = ranking.front(ranking.by_score(done.parts, "log_odds"), 1e9)
     questions = corpus.save_questions(tmp_path, {"gsm/1": f"Tell me: {asked} them?"})
     rules = {"tokenizer": "", "questions": questions, "min_words": 1, "shingle_words": 0}
-    found = candidates.examine(tmp_path / "parts", "c", done, [rows], rules, LOCAL, 0, FIELDS)
+    found = candidates.examine(tmp_path / "scratch", "c", done, [rows], rules, LOCAL, 0, FIELDS)
     assert candidates.write_contaminated(tmp_path / "out.jsonl", found) == 1
     shared = " ".join(contamination.words(asked)[:13])
     assert list(records.read_rows(tmp_path / "out.jsonl")) == [

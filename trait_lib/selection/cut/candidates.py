@@ -24,16 +24,13 @@ from trait_lib.run import hash_value
 from trait_lib.selection.cut import columns, hygiene
 from trait_lib.selection.cut.ranking import Ranked
 from trait_lib.selection.models import dsir
+from trait_lib.selection.scan import engine as engines
 from trait_lib.selection.scan import jobs
+from trait_lib.selection.scan.passes import CorpusChanged
 
 CHUNKS = 1 << dsir.CHUNK_BITS
 TEXT_ROWS = 1000
 DOCUMENT = ("id", "text", "source")
-PASSES = "trait_lib.selection.scan.passes"
-
-
-class CorpusChanged(RuntimeError):
-    """A shard does not hold what it held in the first pass."""
 
 
 @dataclass
@@ -171,14 +168,15 @@ def read_again(
     for start, (first, last) in zip(starts, spans, strict=False):
         rows[first:last, 0] -= start
     items = [
-        (item := scored.job.items[number]) | {"key": item["key"] | {"candidates": span}}
-        for number, span in zip(scored.numbers, spans, strict=True)
+        (item := scored.job.items[number])
+        | {"key": item["key"] | {"candidates": span}, "scored": str(part)}
+        for number, part, span in zip(scored.numbers, scored.parts, spans, strict=True)
         if span[0] < span[1]
     ]
     settings = {"rows": str(_save(folder, rows)), "chunk_words": chunk_words, "rules": rules}
     settings["fields"] = dict(fields)
-    job = jobs.write_job(folder, name, f"{PASSES}:candidates_task", settings, items)
-    done = jobs.run(job, replace(engine, max_bad=0.0), name)
+    job = jobs.write_job(folder, name, "candidates", settings, items)
+    done = engines.run(job, replace(engine, max_bad=0.0), name)
     again = sum(jobs.notes(part)["rows"] for part in done.parts)
     if again != len(rows):
         raise CorpusChanged(
@@ -190,7 +188,7 @@ def read_again(
 
 def _save(folder: Path, rows: np.ndarray) -> Path:
     """Write an array under a name that its content decides."""
-    path = Path(folder) / f".rows-{hash_value(rows.tobytes().hex())[:16]}.npy"
+    path = Path(folder) / f"rows-{hash_value(rows.tobytes().hex())[:16]}.npy"
     if not path.exists():
         with records.atomic_path(path) as temporary, open(temporary, "wb") as handle:
             np.save(handle, rows)
@@ -228,7 +226,7 @@ def add_quality(
     Args:
         folder: of the jobs.
         candidates: from `examine_all`.
-        scorer: {"make": "module:function", "settings": {...}}, a maker of a `quality.Scorer`;
+        scorer: {"name": of `passes.SCORERS`, "settings": {...}};
             None scores nothing.
         engine: who does it; `ray` uses a pool with a GPU for each actor where there are any.
 
@@ -240,8 +238,8 @@ def add_quality(
         parts = [part for one in every for part in one.parts]
         items = [{"key": part.name, "label": part.name, "part": str(part)} for part in parts]
         settings = {"scorer": dict(scorer), "gpu": True}
-        job = jobs.write_job(folder, "quality", f"{PASSES}:quality_task", settings, items)
-        done = jobs.run(job, replace(engine, max_bad=0.0), "quality")
+        job = jobs.write_job(folder, "quality", "quality", settings, items)
+        done = engines.run(job, replace(engine, max_bad=0.0), "quality")
         ends = np.cumsum([len(one.tokens) for one in every])
         scores = np.split(columns.whole(done.parts, "quality"), ends[:-1])
         for one, quality in zip(every, scores, strict=True):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trait_lib.run import Stage
+from trait_lib.run import SCRATCH, Stage
 from trait_lib.selection.cut import columns, ranking
 from trait_lib.selection.cut.budget import Budget, Selection, select
 from trait_lib.selection.cut.candidates import Candidates, write_kept
@@ -202,7 +202,7 @@ def _ranking(
         name,
         lambda parts, one: ranking.by_score(parts, column, one),
         lambda parts: lambda values, draw: values[column],
-        linear.publish(model, model.parent / "parts", asked["text_form"], column),
+        linear.publish(model, model.parent / SCRATCH, asked["text_form"], column),
         column,
         examples,
     )
@@ -250,7 +250,7 @@ def baselines(stage: Stage, given: Inputs, engine: jobs.Engine) -> dict[str, Ran
     by_dsir = Ranking(
         DSIR,
         lambda parts, one: ranking.by_dsir(parts, key, asked["seed"], least, one),
-        scorer=dsir.publish(ratio, stage.folder / "parts", words),
+        scorer=dsir.publish(ratio, stage.scratch(), words),
         column="dsir",
         chunk_words=words,
         filtered=False,

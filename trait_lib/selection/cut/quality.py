@@ -27,8 +27,8 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
 from trait_lib import records
+from trait_lib.records import valid_text
 from trait_lib.run import Stage
-from trait_lib.selection.models.lines import valid_text
 from trait_lib.teacher import templates
 from trait_lib.teacher.prices import PRICE_FILE, Price, load_price
 from trait_lib.teacher.settings import Limits, Server, Settings
@@ -194,10 +194,10 @@ def publish(model: Pipeline, folder: str | Path) -> dict[str, Any]:
         What `candidates.add_quality` needs to make the scorer.
     """
     data = pickle.dumps(model)
-    path = Path(folder) / f".quality-{hashlib.sha256(data).hexdigest()[:16]}.pickle"
+    path = Path(folder) / f"quality-{hashlib.sha256(data).hexdigest()[:16]}.pickle"
     with records.atomic_path(path) as temporary:
         temporary.write_bytes(data)
-    return {"make": f"{__name__}:from_file", "settings": {"path": str(path)}}
+    return {"name": "regression", "settings": {"path": str(path)}}
 
 
 def from_file(path: str) -> Scorer:
@@ -297,7 +297,7 @@ def make_filter(
     threshold, lowest = asked["quality_threshold"], bar(asked["quality_threshold"])
     if asked["quality_filter"] == "hub":
         name = asked["quality_model"]
-        maker = {"make": f"{__name__}:from_hub", "settings": {"name": name}}
+        maker = {"name": "hub", "settings": {"name": name}}
         return Filter(from_hub(name), maker, lowest)
     held = np.random.default_rng(asked["seed"]).random(len(texts)) < asked["quality_heldout"]
     every = np.array(texts, dtype=object)

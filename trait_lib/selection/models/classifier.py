@@ -8,7 +8,7 @@ are not stated; the defaults of the paper tier are DeepSeekMath's (arXiv 2402.03
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,44 +17,14 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from trait_lib import records
+from trait_lib.reading.tables import EmptyCorpus
 from trait_lib.selection.models import fit, lines
 
 BATCH = 1000
 FASTTEXT_OFFSET = 1e-5  # fastText adds this to every probability that it reports
 
 
-class EmptyCorpus(ValueError):
-    """A file that must hold documents holds none, or too few."""
-
-
 # --- examples ---------------------------------------------------------------------------------
-
-
-def texts(rows: Iterable[records.Row], where: str, field: str = "text") -> Iterator[str]:
-    """The non-empty texts of document rows.
-
-    Raises:
-        records.BadRow: a row has no text; the message names `where`, the row's number and its id.
-    """
-    for number, row in enumerate(rows, start=1):
-        text = row.get(field)
-        if not isinstance(text, str):
-            told = f"no text in the field {field!r}" if field != "text" else "no text"
-            raise records.BadRow(f"{where}: row {number} (id {row.get('id')!r}) has {told}")
-        if text.strip():
-            yield text
-
-
-def read_texts(path: str | Path, field: str = "text") -> list[str]:
-    """All non-empty texts of a file of document rows, which must hold at least one.
-
-    Raises:
-        EmptyCorpus: there is none.
-    """
-    found = list(texts(records.read_rows(path), str(path), field))
-    if not found:
-        raise EmptyCorpus(f"{path}: holds no document with text")
-    return found
 
 
 def split(items: Sequence[str], share: float, maximum: int, seed: int) -> tuple[list, list]:
@@ -74,66 +44,6 @@ def split(items: Sequence[str], share: float, maximum: int, seed: int) -> tuple[
     order = np.random.default_rng(seed).permutation(len(items))
     number = min(max(1, round(share * len(items))), maximum, len(items) - 1)
     return [items[i] for i in order[:number]], [items[i] for i in order[number:]]
-
-
-def negative_sources(
-    files: Sequence[str | Path], shares: Sequence[float], general: Sequence[str | Path]
-) -> dict[str | Path, float]:
-    """Which file gives which share of the negatives; the files of `general` divide what is left.
-
-    Raises:
-        ValueError: not one share per file, or shares that are not positive or exceed 1.
-    """
-    if len(files) != len(shares):
-        raise ValueError(f"{len(files)} negative_files need as many negative_shares: {shares}")
-    rest = 1 - sum(shares)
-    if any(not share > 0 for share in shares) or rest < -1e-9:
-        raise ValueError(f"negative_shares must be above 0 and add up to at most 1: {shares}")
-    extra = dict(zip(files, shares, strict=True))
-    return extra | ({file: rest / len(general) for file in general} if rest > 1e-9 else {})
-
-
-def draw(
-    files: Mapping[str | Path, float], number: int, seed: int, field: str = "text"
-) -> list[str]:
-    """Draw `number` documents from files in stated shares, each file read once as a stream.
-
-    Args:
-        files: path -> share; shares are divided by their sum.
-        number: how many documents in all.
-        seed: decides the draw.
-        field: with the text.
-
-    Returns:
-        The documents in random order.
-
-    Raises:
-        EmptyCorpus: a file holds fewer documents than its share asks for.
-    """
-    generator = np.random.default_rng(seed)
-    total = sum(files.values())
-    # cumulative rounding: the parts add up to `number` exactly
-    ends = np.round(np.cumsum(list(files.values())) / total * number).astype(int)
-    drawn: list[str] = []
-    for path, wanted in zip(files, np.diff(ends, prepend=0), strict=True):
-        stream = texts(records.read_rows(path), str(path), field)
-        sample = reservoir(stream, int(wanted), generator)
-        if len(sample) < wanted:
-            raise EmptyCorpus(f"{path}: {len(sample)} documents, {wanted} are needed; lower "
-                              "positives_max or name more general text")  # fmt: skip
-        drawn += sample
-    return [drawn[i] for i in generator.permutation(len(drawn))]
-
-
-def reservoir(items: Iterable[str], number: int, generator: np.random.Generator) -> list[str]:
-    """A uniform sample of `number` items of a stream (algorithm R); fewer when it is shorter."""
-    kept: list[str] = []
-    for seen, item in enumerate(items):
-        if seen < number:
-            kept.append(item)
-        elif (slot := int(generator.integers(seen + 1))) < number:
-            kept[slot] = item
-    return kept
 
 
 # --- the model --------------------------------------------------------------------------------

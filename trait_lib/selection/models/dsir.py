@@ -228,11 +228,11 @@ def publish(ratio: np.ndarray, folder: str | Path, chunk_words: int) -> dict[str
     Returns:
         What `passes.score_task` needs to make the method `scorer`.
     """
-    path = Path(folder) / f".dsir-{hashlib.sha256(ratio).hexdigest()[:16]}.npy"
+    path = Path(folder) / f"dsir-{hashlib.sha256(ratio).hexdigest()[:16]}.npy"
     with records.atomic_path(path) as temporary, open(temporary, "wb") as handle:
         np.save(handle, ratio)
     settings = {"ratio": str(path), "chunk_words": chunk_words}
-    return {"make": f"{__name__}:scorer", "settings": settings}
+    return {"name": "dsir", "settings": settings}
 
 
 def scorer(

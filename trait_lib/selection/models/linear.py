@@ -157,7 +157,7 @@ def _frozen(model: Model) -> Model:
 def save(model: Model, folder: str | Path) -> Path:
     """Write the model as .npy files, from which workers read it."""
     for part in fields(model):
-        path = Path(folder) / f".{part.name}.npy"
+        path = Path(folder) / f"{part.name}.npy"
         with records.atomic_path(path) as temporary, open(temporary, "wb") as handle:
             np.save(handle, getattr(model, part.name))
     return Path(folder)
@@ -165,7 +165,7 @@ def save(model: Model, folder: str | Path) -> Path:
 
 def load(folder: str | Path, kind: type[Model] = Linear) -> Model:
     """Read the files that `save` wrote: some megabytes a worker, where fastText needs gigabytes."""
-    return _frozen(kind(**{p.name: np.load(Path(folder) / f".{p.name}.npy") for p in fields(kind)}))
+    return _frozen(kind(**{p.name: np.load(Path(folder) / f"{p.name}.npy") for p in fields(kind)}))
 
 
 # --- scoring ----------------------------------------------------------------------------------
@@ -245,15 +245,15 @@ def publish(
     Raises:
         NotLinear: see `read_model`.
     """
-    return published(read_model(path), folder, form, column, f"{__name__}:scorer")
+    return published(read_model(path), folder, form, column, "linear")
 
 
-def published(model: Any, folder: str | Path, form: str, column: str, make: str) -> dict[str, Any]:
-    """As `publish`, for any model of arrays and the function that makes its scorer."""
+def published(model: Any, folder: str | Path, form: str, column: str, name: str) -> dict[str, Any]:
+    """As `publish`, for any model of arrays and the name of its method in `passes.METHODS`."""
     parts = [hashlib.sha256(getattr(model, f.name)).hexdigest() for f in fields(model)]
-    place = Path(folder) / f".classifier-{hash_value(parts)[:16]}"
+    place = Path(folder) / f"classifier-{hash_value(parts)[:16]}"
     save(model, place)
-    return {"make": make, "settings": {"folder": str(place), "form": form, "column": column}}
+    return {"name": name, "settings": {"folder": str(place), "form": form, "column": column}}
 
 
 def scorer(

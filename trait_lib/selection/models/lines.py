@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from trait_lib.records import valid_text
+
 IN_DOMAIN = "__label__in"
 GENERAL = "__label__out"
 FORMS = ("words", "raw", "plain")
@@ -18,15 +20,6 @@ FORMS = ("words", "raw", "plain")
 # control characters (Unicode Cc) separate words like blanks do
 PIECE = re.compile(r"\w+|[^\w\s\x00-\x1f\x7f-\x9f]")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-
-
-def valid_text(text: str) -> str:
-    """`text` with lone surrogates (from JSON such as `"\\ud800"`) replaced by `?`."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode("utf-8")
-    return text
 
 
 def to_line(text: str, form: str = "words") -> str:

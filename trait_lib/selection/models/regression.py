@@ -132,7 +132,7 @@ def publish(
     model: Regression, folder: str | Path, form: str, column: str = "log_odds"
 ) -> dict[str, Any]:
     """Prepare a model for the shard engine; see `linear.publish`."""
-    return linear.published(model, folder, form, column, f"{__name__}:scorer")
+    return linear.published(model, folder, form, column, "regression")
 
 
 def scorer(folder: str, form: str, column: str) -> Callable[[pa.Array], dict[str, Any]]:

@@ -15,8 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trait_lib.selection.scan import jobs, passes
-from trait_lib.selection.scan.shards import Damaged, Shard, documents_of, read
+from trait_lib.reading import tables
+from trait_lib.reading.shards import Shard
+from trait_lib.records import Damaged
+from trait_lib.selection.scan import passes
 
 SAMPLED_SHARDS = 8
 SAMPLED_DOCUMENTS = 1000  # of each
@@ -25,7 +27,7 @@ FINEWEB_BYTES = FINEWEB_TOKENS * 4.4  # of UTF-8; about what GPT-2's tokenizer g
 
 
 @dataclass(frozen=True)
-class Plan:
+class Forecast:
     """An estimate of one pass over a corpus."""
 
     shards: int
@@ -51,8 +53,8 @@ class Plan:
 
 
 def make(
-    shards: Sequence[Shard], methods: Sequence[passes.Maker], fields: Mapping[str, str]
-) -> Plan:
+    shards: Sequence[Shard], methods: Sequence[passes.Named], fields: Mapping[str, str]
+) -> Forecast:
     """Measure a sample of the shards and estimate the pass over all of them.
 
     Args:
@@ -62,8 +64,10 @@ def make(
 
     Raises:
         Damaged: no sampled shard can be read.
+        EmptyCorpus: the sampled shards hold no document.
     """
-    made = [jobs.load(m["make"])(**m["settings"]) for m in methods]
+    shards = [s for s in shards if s.size or s.kind == "hub"] or shards  # not the empty files
+    made = passes.made(methods)
     warm = pa.array(["to compile and to load"], pa.large_string())
     for method in made:
         method(warm)
@@ -73,17 +77,19 @@ def make(
         try:
             found.append(_measure(shards[i], made, fields))
         except Damaged as error:
-            problem = problem or Damaged(f"{shards[i].label()}: {error}")
+            problem = problem or error
     if not found:
         raise problem
     total = np.sum(found, axis=0)  # documents, text, seconds, part bytes, documents in the shard
+    if not total[0]:
+        raise tables.EmptyCorpus(f"{shards[chosen[0]].label()}: holds no document, nor do others")
     documents = total[4] / len(found) * len(shards)
     known = [s.size for s in shards]
     if all(known):  # sizes on the disk say more than the number of shards
         sampled = sum(shards[i].size for i in chosen) * len(found) / len(chosen)
         documents = total[4] / sampled * sum(known)
     each = 1 / max(1, total[0])
-    return Plan(
+    return Forecast(
         shards=len(shards),
         disk_bytes=float(sum(known)),
         documents=documents,
@@ -97,7 +103,7 @@ def _measure(shard: Shard, made: Sequence[passes.Method], fields: Mapping[str, s
     """(documents, bytes of text, seconds, bytes of part) of a sample, documents of the shard."""
     documents, size, kept = 0, 0, 0
     started = time.process_time()
-    for _, table in read(shard, **fields):
+    for _, table in tables.read(shard, **fields):
         texts = table["text"].combine_chunks()
         columns: dict[str, Any] = {"id": table["id"], "source": table["source"]}
         for method in made:
@@ -109,7 +115,7 @@ def _measure(shard: Shard, made: Sequence[passes.Method], fields: Mapping[str, s
         if documents >= SAMPLED_DOCUMENTS:
             break
     seconds = time.process_time() - started
-    return documents, size, seconds, kept, documents_of(shard, documents)
+    return documents, size, seconds, kept, tables.documents_in(shard, documents)
 
 
 def fineweb(bytes_per_second: float) -> float:

@@ -14,7 +14,8 @@ from typing import Any
 
 import ray
 
-from trait_lib.selection.scan.jobs import Engine, Job, Worker
+from trait_lib.selection.scan.jobs import Engine, Job
+from trait_lib.selection.scan.worker import Worker
 
 STORE_BYTES = 100_000_000  # of the object store, where Ray is started here: nothing large is in it
 

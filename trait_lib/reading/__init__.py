@@ -1,0 +1,1 @@
+"""Files of rows and corpora of documents, read alike by every stage."""
