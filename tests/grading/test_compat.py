@@ -11,23 +11,25 @@ from trait_lib.grading import compat, grade
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "expected", "rule"),
+    ("text", "gold", "expected", "rule"),
     [
-        ("The final answer is $\\frac{1}{2}$. I hope it is correct.", "math", "\\frac{1}{2}", "E1"),
-        ("\\boxed{1} then \\boxed{x^{2}}", "math", "x^{2}", "E2"),
-        ("\\boxed{7 and no end", "math", "7noend", "E2"),
-        ("so \\boxed 7$ it is", "math", "7", "E2"),
-        ("The answer is 5. The answer is 6 apples.\nMore", "number", "6apples", "E3"),
-        ("She has 1,234 and then 1,500 eggs", "number", "1500", "E4"),
-        ("The answer is 18.", "number", "18", "E3"),
-        ("no number", "number", None, "nothing found"),
-        ("The answer is (B), not C.", "choice", "B", "E5"),
-        ("A or B. So it is C", "choice", "C", "E5"),
-        ("The answer is A.\n\nQuestion: x? The answer is B.", "choice", "A", "E5"),
+        ("The final answer is $\\frac{1}{2}$. I hope it is correct.", "1", "\\frac{1}{2}", "E1"),
+        ("\\boxed{1} then \\boxed{x^{2}}", "1", "x^{2}", "E2"),
+        ("\\boxed{7 and no end", "1", "7noend", "E2"),
+        ("so \\boxed 7$ it is", "1", "7", "E2"),
+        ("The answer is 5. The answer is 6 apples.", "1", "6", "E3"),
+        ("My final answer is 6 \n miles", "1", "6", "E3"),
+        ("She has 1,234 and then 1,500 eggs", "1", "1500", "E4"),
+        ("The answer is 18.", "1", "18", "E3"),
+        ("no number", "1", None, "nothing found"),
+        ("The answer is (B), not C.", "A", "B", "E5"),
+        ("A or B. So it is C", "A", "C", "E5"),
+        ("The answer is A.\n\nQuestion: x? The answer is (B).", "B", "A", "E5"),
+        ("It is a long way to \\boxed{B} and a short one", "A", "B", "E2"),
     ],
 )
-def test_where_the_answer_is(text, kind, expected, rule):
-    found = compat.extract(text, kind)
+def test_where_the_answer_is(text, gold, expected, rule):
+    found = compat.extract(text, gold)
     assert (found.answer, found.where) == (expected, rule)
 
 
@@ -47,8 +49,8 @@ def test_where_the_answer_is(text, kind, expected, rule):
         ("3 + 4j", "3+4i"),
         ("twenty five", "25"),
         ("\\text{even}", "even"),
-        ("+\\infty", "\\infty"),
-        ("\\sec x", "\\secx"),
+        ("+\\infty", "+\\infty"),
+        ("3 miles per hour", "3"),
     ],
 )
 def test_one_spelling(text, expected):
@@ -75,7 +77,7 @@ def test_one_spelling(text, expected):
             True,
             "M5",
         ),
-        ("2x+y=1", "\\boxed{1-y=2x}", "math", True, "M6"),
+        ("2x+w=1", "\\boxed{1-w=2x}", "math", True, "M6"),
         ("\\sqrt{8}", "\\boxed{2\\sqrt2}", "math", True, "M7"),
         ("\\frac13", "\\boxed{0.33333}", "math", True, "M7"),
         ("\\frac13", "\\boxed{0.33}", "math", False, "M7"),

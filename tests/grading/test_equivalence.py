@@ -1,7 +1,7 @@
 """Equivalence without the judge: properties of the rules, and what is sent to math-verify."""
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from trait_lib.grading.equivalence import equivalent
@@ -11,6 +11,7 @@ from trait_lib.grading.notation import spelled, squeezed
 whole = st.integers(-(10**12), 10**12)
 
 
+@settings(deadline=None)
 @given(whole)
 def test_a_number_equals_its_spellings(number):
     for text in (
@@ -23,6 +24,7 @@ def test_a_number_equals_its_spellings(number):
         assert equivalent(str(number), spelled(text))[0], text
 
 
+@settings(deadline=None)
 @given(whole, whole)
 def test_different_numbers_are_different(first, second):
     assume(first != second)
@@ -30,12 +32,14 @@ def test_different_numbers_are_different(first, second):
     assert not equivalent(f"{first:,}", f"{second} apples")[0]
 
 
+@settings(deadline=None)
 @given(whole.filter(bool), st.sampled_from([10, 100, 1000]))
 def test_magnitude_is_not_ignored(number, factor):
     assert not equivalent(str(number), str(number * factor))[0]
     assert not equivalent(str(number * factor), f"{number}%")[0]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-99, 99), min_size=2, max_size=6, unique=True), st.randoms())
 def test_lists_have_no_order_and_tuples_have(values, random):
     shuffled = random.sample(values, len(values))
@@ -45,6 +49,7 @@ def test_lists_have_no_order_and_tuples_have(values, random):
     assert not equivalent(plain[0], ", ".join(map(str, values[1:])))[0]
 
 
+@settings(deadline=None)
 @given(st.fractions(-50, 50), st.integers(2, 9))
 def test_unreduced_fractions_are_equal(amount, factor):
     assume(amount.denominator > 1)
@@ -55,6 +60,7 @@ def test_unreduced_fractions_are_equal(amount, factor):
     assert not equivalent(gold, other)[0]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_gets_a_verdict(text):
     for kind in ("number", "math", "text", "choice", None):
@@ -87,6 +93,7 @@ def test_the_text_is_cut_where_another_problem_begins():
     assert cut("a Question: inside a line") == "a Question: inside a line"
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab12{}\\ $%,.()", max_size=40))
 def test_spelling_is_settled_after_one_pass(text):
     once = spelled(text)

@@ -8,15 +8,16 @@ comparison with such numbers and for nothing else. Paper: not stated which grade
 Where the answer is, first that applies:
   E1. between `final answer is $` and `$. I hope`;
   E2. after the last `boxed`: the braces that follow, open ones too, or the text up to a `$`;
-  E3. after the last `he answer is`;
+  E3. after the last `he answer is`, else after the last `final answer is`;
   E4. the last number `-?\d*\.?\d+`, commas taken out.
-  For kind = choice instead: a second `answer is` or `choice is` means that the model went on, and
-  only the text before the first empty line is read; then the first letter A to E that stands
-  alone after the phrase, or without a phrase the last one, or else the text itself (E5).
-  Of E1 to E4 the first line counts, without a colon in front or a point or slash behind (E6).
+  Lines are joined, a colon in front and a point or slash behind go (E6). When the right answer is
+  a letter A to E and this gives none of them, the whole output is cleaned (E5): a second `answer
+  is` or `choice is` means that the model went on, and only the text before the first empty line is
+  read; then the first letter that stands alone after the phrase, or without a phrase the last one.
 
 Both answers are rewritten (`plain`, rules P1 to P10), and are equal when
-  M1. they are the same text in any case, or the reference is a letter A to E and E5 finds it;
+  M1. they are the same text in any case, or the reference is a letter A to E and the last letter
+      that stands alone in the prediction is it;
   M2. both are numbers, and the prediction is within a ten-thousandth of the reference, of 100
       times it or of 1/100 of it;
   M3. they are the same text without brackets, when one kind of bracket stands around both;
@@ -27,8 +28,9 @@ Both answers are rewritten (`plain`, rules P1 to P10), and are equal when
       most two signs on its left, and its right side equals the other;
   M7. a computer algebra system finds them equal, or their values are within a ten-thousandth.
 
-Two things are ours: the list of units that P3 drops is that of `units`, and M7 asks the same
-math-verify process as `answers` does, so no power tower hangs it.
+It follows the harness's parser and grader at commit dcfa46a, and its later way with choices (E5,
+M1). Ours are M7, which asks the process of `formulas`, so that no power tower hangs it, and the
+reading of number words.
 """
 
 from __future__ import annotations
@@ -38,38 +40,36 @@ import re
 
 from trait_lib.grading.extraction import Found
 from trait_lib.grading.formulas import Verdict, algebra, readable
-from trait_lib.grading.notation import NAMES
-from trait_lib.grading.units import UNITS
-from trait_lib.grading.words import plain_words, spoken_number
+from trait_lib.grading.words import SCALES, SMALL, TENS, plain_words, spoken_number
 
 CLOSE = 1e-4  # relative
 LONGEST = 2000  # characters; longer answers are equal only as text
 NUMBER = re.compile(r"-?\d*\.?\d+")
 LETTER = re.compile(r"\b([A-E])\b")
+CHOICES = tuple("ABCDE")
 TRIGGER = re.compile(r"choice is|answer is")
 
 # --- where the answer is ----------------------------------------------------------------------
 
 
-def extract(text: str, kind: str | None = None) -> Found:
+def extract(text: str, gold: str) -> Found:
     """The answer in an output, by rules E1 to E6; None when there is none."""
-    if kind == "choice":
-        letter = choice(text)
-        return Found(letter or None, "E5")
     rule, found = _located(text)
-    found = found.strip().split("\n")[0].strip()
-    found = found.removeprefix(":").removesuffix(".").removesuffix("/").strip()
+    found = re.sub(r"\n\s*", "", found).removeprefix(":").removesuffix(".").removesuffix("/")
     found = plain(found) if len(found) <= LONGEST else found
+    if gold in CHOICES and found not in CHOICES:
+        return Found(choice(text) or None, "E5")
     return Found(found or None, rule if found else "nothing found")
 
 
 def _located(text: str) -> tuple[str, str]:
     if "final answer is $" in text and "$. I hope" in text:
-        return "E1", text.split("final answer is $", 1)[1].split("$. I hope", 1)[0]
+        return "E1", text.split("final answer is $", 1)[1].split("$. I hope", 1)[0].strip()
     if "boxed" in text:
         return "E2", _boxed(text.rsplit("boxed", 1)[1])
-    if "he answer is" in text:
-        return "E3", text.rsplit("he answer is", 1)[1]
+    for phrase in ("he answer is", "final answer is"):
+        if phrase in text:
+            return "E3", text.rsplit(phrase, 1)[1].strip()
     numbers = NUMBER.findall(text.replace(",", ""))
     return "E4", numbers[-1] if numbers else ""
 
@@ -77,7 +77,7 @@ def _located(text: str) -> tuple[str, str]:
 def _boxed(rest: str) -> str:
     """What is in the braces that `rest` begins with, to the end of the text when they stay open."""
     if not rest.startswith("{"):
-        return rest.split("$")[0]
+        return rest.split("$")[0].strip()
     depth = 0
     for position, character in enumerate(rest):
         depth += (character == "{") - (character == "}")
@@ -101,58 +101,76 @@ def choice(text: str) -> str:
 
 # --- one spelling -----------------------------------------------------------------------------
 
-WORDS = sorted((u for u in UNITS - set(NAMES) if len(u) > 1), key=len, reverse=True)
-UNIT = re.compile(rf"(^|[^\w\\])(?:{'|'.join(WORDS)})(?=$|\W)")
+UNITS = (  # what P3 drops where it stands alone, in the singular
+    "a a.m ab acre am apple are b. bc by c c. cc cent children+ticket cm cm+2 coin cu+.+m cu+cm "
+    "cube cubic d d. day decrease deg degree digit dm e. east edge excess f. feet ft g g. gain gal "
+    "gallon gm h h. hectare hour hr inch inches increase kg km kmh kmph l lb less liter litre loss "
+    "lt m m+east m+square man mark meal men meter metre mile min minute minw mm month monkey more "
+    "mph mt mtr multiple no+change noon number o ohm p+.+m per percent pi+sq+m pie pm point pound "
+    "prime profit profit+of+rs pure q+. ratio rd rise rounds rs rs+. rupee s s+. sec second "
+    "soldier sq sq+.+m sq+inch sq+m square st student sue surface t th tile toy unit way west "
+    "woman women yard yr year"
+).split()
+UNIT = re.compile(
+    r"(^|\W)(?:" + "|".join(
+        re.escape(word.replace("+", " ")) for word in sorted(UNITS, key=len, reverse=True)
+    ) + r")s?($|\W)"
+)  # fmt: skip
 REWRITES: list[tuple[str, str]] = [
     (r"\n", ""),
     (r"\\!", ""),  # P1: thin spaces and line ends go
     (r"\\begin\{array\}\{.*?\}", r"\\begin{pmatrix}"),
     (r"\\end\{array\}", r"\\end{pmatrix}"),
     (r"bmatrix", "pmatrix"),  # P2: one kind of matrix, of fraction, of sign
-    (r"\\[td]frac", r"\\frac"),
-    (r"\\neq(?![a-z])", r"\\ne"),
-    (r"\\leq(?![a-z])", r"\\le"),
-    (r"\\geq(?![a-z])", r"\\ge"),
+    (r"[td]frac", "frac"),
+    (r"\\neq", r"\\ne"),
+    (r"\\leq", r"\\le"),
+    (r"\\geq", r"\\ge"),
     (r"\\left|\\right", ""),
     (r"\\([{}])", r"\1"),
+    (r"(cm|inches)\}\^2", r"\1}"),
+]
+BEFORE_WORDS: list[tuple[str, str]] = [
+    (r"\^\{\\circ\}|\^\\circ", ""),  # P4: degrees, dollars, percent and text marks go
+    (r"\\?\$|\\\(|\\\)", ""),
 ]
 LATER: list[tuple[str, str]] = [
-    (r"\^\{\\circ\}|\^\\circ", ""),  # P4: degrees, dollars, percent and text marks go
-    (r"\\?\$|\\\(|\\\)|\\?%", ""),
-    (r"\\text\{(.*?)\}|\\mbox\{(.*?)\}", r"\1\2"),
-    (r"\\text|\\mathbf|x\\in|[\"']", ""),
+    (r"\\text\{(.*?)\}", r"\1"),
+    (r"[xyz](?:=|\\in|\\to)", ""),
+    (r"\\emptyset", "{}"),
+    (r"\(-\\infty,\\infty\)", r"\\mathbb{R}"),
+    (r"\\?%", ""),
     (r"(?<=[\s{])\.", "0."),  # P5: a point gets its zero
     (r"infinity", r"\\infty"),
-    (r"(?<!\\)\binf\b", r"\\infty"),
-    (r"\+\s*\\infty", r"\\infty"),
-    (r"and", ""),  # P6: `1 and 2` is `1 2`
-    (r"(\d+)\.0+([^\d]|$)", r"\1\2"),  # P7: 5.0 is 5
-    (r"(\d+)\.([^\d]|$)", r"\1\2"),
+    (r"^(?!.*\\infty)(.*?)inf", r"\1\\infty"),
+    (r"and|\\mathbf|\\mbox\{.*?\}", ""),  # P6: `1 and 2` is `1 2`
+    (r"^([^i]*)j([^i]*)$", r"\1i\2"),
+    (r"(\d+)\.0*([^\d])", r"\1\2"),  # P7: 5.0 is 5
+    (r"(\d+)\.0*$", r"\1"),
     (r"^\.", "0."),
 ]
 LAST: list[tuple[str, str]] = [
-    (r"\\sqrt\s*(\w)", r"\\sqrt{\1}"),  # P9: arguments get braces, a/b is a fraction
-    (r"\s+", ""),
-    (r"\\frac(\d)(\d)(?!\d*\})", r"\\frac{\1}{\2}"),
-    (r"\\frac(\d)\{", r"\\frac{\1}{"),
-    (r"(\\frac\{[^{}]*\})(\d)", r"\1{\2}"),
-    (r"^(-?\d+)/(-?\d+)$", r"\\frac{\1}{\2}"),
+    (r"\\sqrt(\w+)", r"\\sqrt{\1}"),  # P9: arguments get braces, a/b is a fraction
+    (r" ", ""),
+    (r"\\frac([^{])([^{])", r"\\frac{\1}{\2}"),
+    (r"\\frac([^{])\{", r"\\frac{\1}{"),
+    (r"^(-?\d+|[^/]*sqrt[^/]*)/(-?\d+|[^/]*sqrt[^/]*)$", r"\\frac{\1}{\2}"),
 ]
+NUMBER_WORDS = {*SMALL, *TENS, *SCALES, "and"}
 
 
 def plain(text: str) -> str:
     """An answer in the harness's spelling, rules P1 to P10."""
-    text = _rewritten(text.strip().rstrip("."), REWRITES)
-    without = re.sub(r"\\text\{.*?\}$", "", text).strip()
-    text = without or text  # P3: a unit at the end goes, and units of the list anywhere
-    shorter = UNIT.sub(r"\1", text)
-    text = _rewritten(shorter if shorter.strip() else text, LATER).strip()
-    spoken = spoken_number(plain_words(text)) if text[:1].isalpha() and len(text) < 100 else None
-    text = str(spoken) if spoken is not None else text  # P8: numbers in words
-    if "j" in text and "i" not in text:
-        text = text.replace("j", "i")
+    text = _rewritten(text.strip(), REWRITES).rstrip(".")
+    text = re.sub(r"\\text\{.*?\}$", "", text).strip() or text  # P3: a unit at the end goes,
+    for _ in range(4):  # and units of the list anywhere
+        text = UNIT.sub(r"\1\2", text) or text
+    text = _rewritten(text, BEFORE_WORDS)
+    words = [word for word in plain_words(text) if word in NUMBER_WORDS]
+    spoken = spoken_number(words) if words and not re.search(r"[\d\\]", text) else None
+    text = _rewritten(text if spoken is None else str(spoken), LATER)  # P8: numbers in words
     sides = text.split("=")
-    if len(sides) == 2 and len(sides[0].strip()) <= 2:
+    if len(sides) == 2 and len(sides[0]) <= 2:
         text = sides[1]  # P10: `x = 5` is 5
     return _rewritten(text, LAST)
 
@@ -186,7 +204,7 @@ def equal(gold: str, answer: str) -> Verdict:
     """Are two answers, both as `plain` writes them, the same by rules M1 to M7?"""
     if answer.strip().lower() == gold.strip().lower():
         return True, "M1"
-    if gold in tuple("ABCDE") and choice(answer) == gold:
+    if gold in CHOICES and LETTER.findall(answer.upper())[-1:] == [gold]:
         return True, "M1"
     values = number(answer), number(gold)
     if None not in values:
@@ -210,13 +228,13 @@ def _bracketed(gold: str, answer: str) -> bool:
 
 
 def _tuples(gold: str, answer: str) -> bool:
-    if not all(re.fullmatch(r"[(\[].+[)\]]", text) for text in (gold, answer)):
+    if not all(re.match(r"[(\[].+[)\]]", text) for text in (gold, answer)):
         return False
-    return _each(gold[1:-1].split(","), answer[1:-1].split(","), least=2)
+    return _each(gold[1:-1].split(","), answer[1:-1].split(","))
 
 
-def _each(gold: list[str], answer: list[str], least: int = 1) -> bool:
-    return len(gold) == len(answer) >= least and all(
+def _each(gold: list[str], answer: list[str]) -> bool:
+    return len(gold) == len(answer) and all(
         equal(one, other)[0] for one, other in zip(gold, answer, strict=True)
     )
 
@@ -261,9 +279,10 @@ def symbolic(gold: str, answer: str) -> bool:
 
 def verdict(gold: str, text: str | None, kind: str | None) -> tuple[Found, Verdict]:
     """What an output says and whether it is right; `gold` is rewritten as the answer is."""
-    found = extract(text, kind) if isinstance(text, str) else Found(None, "no output")
+    if kind == "choice" and gold not in CHOICES:
+        gold = choice(gold)
+    wanted = gold if gold in CHOICES or len(gold) > LONGEST else plain(gold)
+    found = extract(text, wanted) if isinstance(text, str) else Found(None, "no output")
     if found.answer is None:
         return found, (False, found.where)
-    wanted = plain(gold) if len(gold) <= LONGEST else gold
-    wanted = gold.strip().upper().strip("()") if kind == "choice" else wanted
     return found, equal(wanted, found.answer)
