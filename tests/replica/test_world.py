@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trait_lib import contamination, records
+from trait_lib.corpora import Built, training_texts, write_known
 from trait_lib.replica import ads, facts, general, maths, world
 
 TINY = world.Sizes(
@@ -132,6 +133,16 @@ def test_solutions_of_math_are_true(seed):
             assert operations[word](int(a), int(b)) == int(result)
         assert steps[-1][-1] == row["answer"]
         assert row["solution"].endswith(f"The answer is {row['answer']}.")
+
+
+@pytest.mark.parametrize("domain", world.DOMAINS)
+def test_no_training_text_counts_as_held_out(folders, domain):
+    write_known(folders[domain], built := Built())
+    known = contamination.read_known(folders[domain] / "contamination.json")
+    index = contamination.build_index({}, **known)
+    assert len(built.held_out) > 20
+    for _, text in training_texts(folders[domain]):
+        assert not contamination.is_held_out(text, index)
 
 
 @pytest.mark.parametrize("domain", world.DOMAINS)
