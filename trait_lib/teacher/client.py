@@ -36,17 +36,12 @@ __all__ = [
     "TeacherStopped",
     "api_key",
     "ask",
-    "missing",
     "plan",
 ]
 
 
-def missing(requests: Sequence[Request], settings: Settings, ledger: Ledger) -> list[Request]:
-    """The requests, each once, that have no reply in the ledger."""
-    return list(_missing(requests, settings, ledger).values())
-
-
 def _missing(requests: Sequence[Request], settings: Settings, ledger: Ledger) -> dict[str, Request]:
+    """The requests, each once and by its key, that have no reply in the ledger."""
     by_key = {settings.key(request): request for request in requests}
     done = ledger.replies(by_key)
     return {key: request for key, request in by_key.items() if key not in done}
@@ -72,7 +67,7 @@ def plan(
         reply_tokens: expected for one reply.
         seconds_per_reply: expected for one reply.
     """
-    todo = missing(requests, settings, ledger)
+    todo = _missing(requests, settings, ledger).values()
     tokens_in, most_in = sum(map(estimate_tokens, todo)), sum(map(most_tokens, todo))
     most_out = settings.max_tokens * len(todo)
     tokens_out = min(reply_tokens * len(todo), most_out)

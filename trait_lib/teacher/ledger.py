@@ -73,7 +73,10 @@ EXPORTED = (
 ).split()
 
 Change = tuple[str, Mapping[str, Any]]  # a statement and its values
-REPLY = "key text finish_reason prompt_tokens completion_tokens cost error".split()
+REPLY = (
+    "key, coalesce(text, '') AS text, coalesce(finish_reason, '') AS finish_reason, "
+    "prompt_tokens, completion_tokens, cost, coalesce(error, '') AS error"
+)
 
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which UTF-8 refuses
@@ -142,8 +145,8 @@ class Ledger:
         except sqlite3.OperationalError as error:
             self._db.close()
             raise LedgerError(
-                f"{run.show(self.path)}: {error}; is another process using this ledger, or is the "
-                "disk full?"
+                f"{run.show(self.path)}: {error}; is another process using this ledger? Is there "
+                "room on the disk?"
             ) from None
         except sqlite3.DatabaseError as error:
             self._db.close()
@@ -228,9 +231,9 @@ class Ledger:
         return self._among(keys, "failed")
 
     def _among(self, keys: Iterable[str], state: str) -> dict[str, Reply]:
-        query = f"SELECT {', '.join(REPLY)} FROM calls WHERE key = ? AND state = ?"
+        query = f"SELECT {REPLY} FROM calls WHERE key = ? AND state = ?"
         rows = (self._db.execute(query, (key, state)).fetchone() for key in keys)
-        return {row["key"]: _reply(row) for row in rows if row}
+        return {row["key"]: Reply(*row) for row in rows if row}
 
     def open_batches(self) -> list[dict[str, Any]]:
         """The batches that are not closed, the oldest first, as rows of the table."""
@@ -317,18 +320,6 @@ def _checked(row: records.Row, where: str) -> records.Row:
     return row
 
 
-def _reply(row: Mapping[str, Any]) -> Reply:
-    return Reply(
-        row["key"],
-        row["text"] or "",
-        row["finish_reason"] or "",
-        row["prompt_tokens"],
-        row["completion_tokens"],
-        row["cost"],
-        row["error"] or "",
-    )
-
-
 # --- changes, each a statement and its values ---------------------------------------------------
 
 
@@ -358,49 +349,47 @@ def sending(
     return statement, {**values, **texts, "worst": worst, "batch": batch}
 
 
+def _ends(key: str, what: str, **values: Any) -> Change:
+    """A change of one request's row."""
+    return f"UPDATE calls SET {what} WHERE key = :key", {"key": key, "now": _now(), **values}
+
+
+NO_RISK = "at_risk = max(at_risk - :worst, 0)"
+USED = (
+    "prompt_tokens = prompt_tokens + :prompt_tokens, "
+    "completion_tokens = completion_tokens + :completion_tokens, cost = cost + :cost"
+)
+
+
 def withdrawn(key: str, worst: float, reason: str) -> Change:
     """The request was entered and then not sent."""
-    statement = (
-        "UPDATE calls SET state = 'failed', sends = sends - 1, finished = :now, error = :reason, "
-        "at_risk = max(at_risk - :worst, 0) WHERE key = :key"
-    )
-    return statement, {"key": key, "worst": worst, "reason": reason, "now": _now()}
+    what = f"state = 'failed', sends = sends - 1, finished = :now, error = :reason, {NO_RISK}"
+    return _ends(key, what, worst=worst, reason=reason)
 
 
 def answered(reply: Reply, raw: str, worst: float) -> Change:
     """The request was answered: its end."""
-    statement = (
-        "UPDATE calls SET state = 'done', finished = :now, reply = :raw, text = :text, "
-        "finish_reason = :finish_reason, prompt_tokens = prompt_tokens + :prompt_tokens, "
-        "completion_tokens = completion_tokens + :completion_tokens, cost = cost + :cost, "
-        "at_risk = max(at_risk - :worst, 0), error = NULL WHERE key = :key"
+    what = (
+        "state = 'done', finished = :now, reply = :raw, text = :text, "
+        f"finish_reason = :finish_reason, {USED}, {NO_RISK}, error = NULL"
     )
-    return statement, {**vars(reply), "raw": raw, "worst": worst, "now": _now()}
+    return _ends(what=what, raw=raw, worst=worst, **vars(reply))
 
 
 def billed(key: str, used: Any, worst: float) -> Change:
     """An answer came and cost `used.cost` (and so many tokens), but is no reply."""
-    statement = (
-        "UPDATE calls SET prompt_tokens = prompt_tokens + :prompt_tokens, "
-        "completion_tokens = completion_tokens + :completion_tokens, cost = cost + :cost, "
-        "at_risk = max(at_risk - :worst, 0) WHERE key = :key"
-    )
     tokens = {n: getattr(used, n) for n in ("prompt_tokens", "completion_tokens", "cost")}
-    return statement, {"key": key, **tokens, "worst": worst}
+    return _ends(key, f"{USED}, {NO_RISK}", worst=worst, **tokens)
 
 
 def refused(key: str, worst: float) -> Change:
     """The server refused the request, so it costs nothing."""
-    statement = "UPDATE calls SET at_risk = max(at_risk - :worst, 0) WHERE key = :key"
-    return statement, {"key": key, "worst": worst}
+    return _ends(key, NO_RISK, worst=worst)
 
 
 def failed(key: str, error: str) -> Change:
     """The request has no reply after all tries: its end, until another run tries again."""
-    statement = (
-        "UPDATE calls SET state = 'failed', finished = :now, error = :error WHERE key = :key"
-    )
-    return statement, {"key": key, "error": error, "now": _now()}
+    return _ends(key, "state = 'failed', finished = :now, error = :error", error=error)
 
 
 def batch_planned(name: str, server: str, model: str, requests: int) -> Change:
@@ -413,18 +402,20 @@ def batch_planned(name: str, server: str, model: str, requests: int) -> Change:
     return statement, values | {"now": _now()}
 
 
+def _batch(name: str, what: str, value: str) -> Change:
+    return f"UPDATE batches SET {what} WHERE name = :name", {"name": name, "value": value}
+
+
 def batch_uploaded(name: str, file: str) -> Change:
     """The requests of a batch are on the server, which does nothing with them yet."""
-    return "UPDATE batches SET file = :file WHERE name = :name", {"name": name, "file": file}
+    return _batch(name, "file = :value", file)
 
 
 def batch_created(name: str, batch: str) -> Change:
     """The server works on the batch, from now on or since an earlier run."""
-    statement = "UPDATE batches SET state = 'created', batch = :batch WHERE name = :name"
-    return statement, {"name": name, "batch": batch}
+    return _batch(name, "state = 'created', batch = :value", batch)
 
 
 def batch_closed(name: str, status: str) -> Change:
     """All that a batch gave is in the ledger."""
-    statement = "UPDATE batches SET state = 'closed', status = :status WHERE name = :name"
-    return statement, {"name": name, "status": status}
+    return _batch(name, "state = 'closed', status = :value", status)
