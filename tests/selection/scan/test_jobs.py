@@ -292,6 +292,53 @@ def test_a_corpus_that_changes_between_the_passes_is_noticed(tmp_path, model, su
         candidates.examine(tmp_path / "scratch", "c", done, [rows], rules, LOCAL, 0, FIELDS)
 
 
+def test_a_row_that_is_another_document_the_second_time_is_named(tmp_path, model, sums):
+    path = tmp_path / "a.jsonl"
+    rows = [{"id": f"d{i}", "text": text} for i, text in enumerate(sums)]
+    records.write_rows(path, rows)
+    pool = shards.find([path])
+    done = corpus.scan(tmp_path, pool, [linear.publish(model, tmp_path, "words")], LOCAL, FIELDS)
+    front = ranking.front(ranking.by_score(done.parts, "log_odds"), 1e9)
+    rules = {"tokenizer": "", "questions": corpus.save_questions(tmp_path, {}), "min_words": 1,
+             "shingle_words": 0}  # fmt: skip
+    for name, changed in (
+        ("moved", [rows[0], rows[2], rows[1], *rows[3:]]),
+        ("longer", [rows[0], rows[1] | {"text": "another text"}, *rows[2:]]),
+    ):
+        records.write_rows(path, changed)
+        with pytest.raises(candidates.CorpusChanged, match=r"a\.jsonl: row 2 is 'd.'.*saw 'd1'"):
+            candidates.examine(tmp_path / "scratch", name, done, [front], rules, LOCAL, 0, FIELDS)
+
+
+def test_every_candidate_has_its_own_text_whatever_lines_are_glued_bad_or_blank(
+    tmp_path, model, sums
+):
+    lines = [json.dumps({"id": f"d{i}", "text": f"{text} number {i}"}) for i, text in
+             enumerate(sums)]  # fmt: skip
+    odd = [lines[0] + lines[1], "", *lines[2:20], '{"id": "n", "text": null}', *lines[20:40],
+           "not JSON", "\r", *lines[40:]]  # fmt: skip
+    (tmp_path / "a.jsonl").write_text("\n".join(odd))
+    fields = FIELDS | {"on_bad": "skip"}
+    methods = [linear.publish(model, tmp_path, "words")]
+    done = corpus.scan(tmp_path, shards.find([tmp_path / "a.jsonl"]), methods, LOCAL, fields)
+    read = corpus.was_read(done)
+    assert (read.rows, read.documents) == (61, 58)
+    assert read.skipped == {"not JSON": 2, "no text field 'text'": 1}
+    front = ranking.front(ranking.by_score(done.parts, "log_odds"), 1500)
+    taken = candidates.read_again(
+        tmp_path / "scratch", "t", done, front.pick(np.argsort(front.document)), None, LOCAL, 0,
+        fields,
+    )  # fmt: skip
+    found = pq.read_table(taken.parts[0]).to_pylist()
+    assert 10 < len(found) < 58
+    for row in found:
+        number = int(row["id"][1:])
+        assert row["text"] == f"{sums[number]} number {number}"
+    with pytest.raises(records.BadRow, match=r"a\.jsonl:1: not JSON"):
+        corpus.scan(tmp_path / "strict", shards.find([tmp_path / "a.jsonl"]), methods,
+                    replace(LOCAL, workers=2), FIELDS)  # fmt: skip
+
+
 @pytest.mark.parametrize("limit", [1, 2000, 10**6])
 def test_the_fit_over_shards_stops_where_the_fit_over_all_texts_does(tmp_path, pool, limit):
     good = [shard for shard in pool if "2.jsonl" not in shard.name]
