@@ -182,7 +182,7 @@ def test_a_prompt_without_room_for_an_answer_is_an_error(tmp_path, model_folder)
 
 
 def test_one_prompt_too_long_is_refused_before_any_other_is_answered(tmp_path, model_folder):
-    prompts = {"short": "One warb", "long": "One warb is 7 saln. " * 30}
+    prompts = {"short": "One warb", "long": "One warb is 7 saln. " * 60}
     tasks = {"short": "a", "long": "b"}
     for settings in (
         Settings(8, task_stops={"b": ("x",)}),
