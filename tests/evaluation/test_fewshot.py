@@ -185,8 +185,10 @@ def test_a_run_replaces_what_the_task_files_say():
         "sums": {"shots": 8, "max_new_tokens": 99},
         "pairs": {"form": "relevance", "shots": 6},
     }
-    made = fewshot.forms_of(settings)
+    own = {"shots": -1, "relevance_shots": -1, "shots_by_task": [], "stop": [], "max_new_tokens": 0}
+    made = fewshot.forms_of(settings, own)
     assert (made["sums"].shots, made["pairs"].shots) == (8, 6)
-    made = fewshot.forms_of(settings, 1, 3, ["sums=4"], ["\n"], 7)
+    own = {"shots": 1, "relevance_shots": 3, "shots_by_task": ["sums=4"], "stop": ["\n"]}
+    made = fewshot.forms_of(settings, own | {"max_new_tokens": 7})
     assert (made["sums"].shots, made["pairs"].shots) == (4, 3)
     assert made["sums"].stop == ("\n",) and made["sums"].max_new_tokens == 7

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trait_lib import contamination, form
+from trait_lib import ROOT, contamination, form
 
 Row = Mapping[str, Any]
 EXAMPLES_FOR = ("task", "question")
@@ -43,30 +43,25 @@ def form_of(settings: Mapping[str, Any], **given: Any) -> Form:
     """The form in a task file's settings; `given` replaces what it says."""
     named = {name: settings[name] for name in Form.__dataclass_fields__ if name in settings}
     made = {**named, **given}
-    for name in ("stop", "examples"):
-        if name in made:
-            made[name] = tuple(made[name])
-    return Form(**made)
+    return Form(**{k: tuple(v) if isinstance(v, list) else v for k, v in made.items()})
 
 
 def forms_of(
-    settings: Mapping[str, Mapping[str, Any]],
-    shots: int = -1,
-    relevance_shots: int = -1,
-    shots_by_task: Sequence[str] = (),
-    stop: Sequence[str] = (),
-    max_new_tokens: int = 0,
+    settings: Mapping[str, Mapping[str, Any]], asked: Mapping[str, Any]
 ) -> dict[str, Form]:
     """The form of each task, from the settings of its file and what a run sets for all of them.
 
-    A number of shots below 0, no stop string and 0 tokens leave what the file says.
+    Args:
+        settings: of the task files, by task.
+        asked: parameters of notebook 04; `shots` and `relevance_shots` below 0, no `stop` and 0
+            `max_new_tokens` leave what the files say, which `shots_by_task` replaces as well.
     """
-    by_task = shots_of(shots_by_task)
-    given = {"stop": tuple(stop), "max_new_tokens": max_new_tokens}
-    given = {name: value for name, value in given.items() if value}
+    single = shots_of(asked["shots_by_task"])
+    given = {name: asked[name] for name in ("stop", "max_new_tokens") if asked[name]}
     made = {}
     for name, one in settings.items():
-        count = by_task.get(name, relevance_shots if one.get("form") == "relevance" else shots)
+        every = "relevance_shots" if one.get("form") == "relevance" else "shots"
+        count = single.get(name, asked[every])
         made[name] = form_of(one, **given, **({"shots": count} if count >= 0 else {}))
     return made
 
@@ -226,7 +221,8 @@ def prompts(
         forms: the form of each task; a task without one has `Form()`.
         seed: decides which examples.
         examples_for: `task`, or `question` to draw anew for each of them.
-        examples_folder: holds `<task>.txt` files with examples as text, that replace all others.
+        examples_folder: holds `<task>.txt` files with examples as text, that replace all others;
+            relative to the repository.
 
     Raises:
         ValueError: a task has too few training problems, or an example is a test question.
@@ -237,7 +233,7 @@ def prompts(
     made: dict[str, str] = {}
     for task, group in by_task(rows).items():
         asked_as = forms.get(task, Form())
-        file = Path(examples_folder) / f"{task}.txt"
+        file = ROOT / examples_folder / f"{task}.txt"
         if examples_folder and file.exists():
             text = file.read_text(encoding="utf-8").strip()
             made |= {row["id"]: text + form.SEPARATOR + form.prompt(row) for row in group}

@@ -13,7 +13,7 @@ opponent, and any model that the given `ask` reaches is the judge.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,6 +178,20 @@ def openai_judge(
         Limits(workers, budget=budget),
     )
     return lambda chats: judge.ask(chats, verdict, REPLY_TOKENS, "verdicts")
+
+
+def duels(
+    ids: Sequence[str], base: Mapping[str, Mapping[str, Any]], adapted: Mapping[str, Any]
+) -> list[Pair]:
+    """Both models' answers to problems: what was extracted, else the whole output."""
+
+    def text(row: Mapping[str, Any]) -> str:
+        return row["extracted"] or row["output"]
+
+    return [
+        Pair(one, base[one]["task"], base[one]["question"], text(base[one]), text(adapted[one]))
+        for one in ids
+    ]
 
 
 # --- counting ---------------------------------------------------------------------------------
