@@ -92,19 +92,10 @@ def prompt(row: Row, examples: Sequence[Row]) -> str:
 # --- which examples ---------------------------------------------------------------------------
 
 
-def words_of(text: str) -> set[str]:
-    """The different words of a text."""
-    return set(contamination.words(text))
-
-
-def alike(first: set[str], second: set[str]) -> bool:
-    """Are nearly all words of two questions in both?"""
-    return len(first & second) >= NEAR * len(first | second)
-
-
 def near(first: str, second: str) -> bool:
     """Do two questions consist of nearly the same words?"""
-    return alike(words_of(first), words_of(second))
+    one, other = set(contamination.words(first)), set(contamination.words(second))
+    return len(one & other) >= NEAR * len(one | other)
 
 
 def fits(example: Row, row: Row) -> bool:
@@ -193,11 +184,9 @@ def check_own(task: str, examples: Sequence[Row], rows: Sequence[Row]) -> None:
         ValueError: one is a test question, or nearly one.
     """
     index = contamination.build_index({row["id"]: row["question"] for row in rows})
-    known = {row["id"]: words_of(row["question"]) for row in rows}
     for number, one in enumerate(examples, start=1):
         found = contamination.hits(f"{one['question']}\n{one['solution']}", index)
-        own = words_of(one["question"])
-        found |= {name for name, words in known.items() if alike(own, words)}
+        found |= {row["id"] for row in rows if near(one["question"], row["question"])}
         if found:
             raise ValueError(
                 f"task {task!r}: example {number} is, or nearly is, the test question "

@@ -7,9 +7,11 @@ so the base model is evaluated once for all arms and seeds of training that shar
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +74,11 @@ def limited(rows: Sequence[Row], limit: int, seed: int, by: str = "id") -> list[
         return list(rows)
     kept: set[tuple[str, str]] = set()
     for task, group in by_task(rows).items():
-        names = list(dict.fromkeys(row[by] for row in group))
+        sizes = Counter(row[by] for row in group)
+        names = list(sizes)
         random.Random(f"{seed}|{task}").shuffle(names)
-        count = 0
-        for name in names:
-            if count < limit:
-                kept.add((task, name))
-                count += sum(row[by] == name for row in group)
+        before = accumulate((sizes[name] for name in names), initial=0)
+        kept |= {(task, name) for name, count in zip(names, before, strict=False) if count < limit}
     return [row for row in rows if (row["task"], row[by]) in kept]
 
 

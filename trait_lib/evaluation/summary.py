@@ -1,6 +1,4 @@
-"""`summary.json`: the comparison in a small, flat shape, and its text on one screen.
-
-    python -m trait_lib.evaluation.summary RUN_FOLDER
+"""`summary.json`: the comparison in a small, flat shape, and its text for one screen.
 
     {"table":    [{"name", "unit", "n", "base", "base_se", "adapted", "adapted_se",
                    "difference", "low", "high", "p_holm"}, ...],
@@ -17,12 +15,9 @@ adds n, errors and intervals. Nothing here needs a model, and nothing imports to
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from trait_lib import records
 from trait_lib.show import text_table
 
 COLUMNS = (
@@ -83,20 +78,3 @@ def notes(
 def as_text(summary: Mapping[str, Any]) -> str:
     """The table and the notes as plain text of one screen."""
     return "\n".join([text_table(summary["table"], summary["columns"]), "", *summary["notes"]])
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Print the summary of a run's folder; returns the exit status."""
-    if len(arguments) != 1:
-        print("usage: python -m trait_lib.evaluation.summary RUN_FOLDER", file=sys.stderr)
-        return 2
-    path = Path(arguments[0]) / "summary.json"
-    if not path.exists():
-        print(f"{path}: no such file; run notebook 04_evaluation first", file=sys.stderr)
-        return 1
-    print(as_text(records.read_json(path)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -23,9 +23,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from trait_lib import pretrained
 
 WORTH = 256  # tokens that a reading of a common beginning must spare: it fills no batch
-ROOM = (
-    4  # finished rows are dropped when they are a 1 / ROOM of the batch: dropping copies the rest
-)
+ROOM = 4  # finished rows are dropped when they are 1 / ROOM of a batch: it copies the rest
 LOOK = 16  # tokens after which a row's whole text is searched for stop strings
 GROW, SHARE = 16, 8  # free places of a cache: so many, and a 1 / SHARE of what it holds
 TOGETHER = 1024  # prompts that are tokenised at a time
