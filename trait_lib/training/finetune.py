@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from trait_lib import form
+from trait_lib.form import Row
 from trait_lib.training.data import shards
-
-Row = Mapping[str, Any]
 
 
 def examples(problems: Iterable[Row], pairs: Iterable[Row] = ()) -> Iterator[dict[str, Any]]:

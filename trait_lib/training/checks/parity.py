@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from trait_lib import records, run
+from trait_lib import code, records, run
 from trait_lib.training.data import plan, shards
 from trait_lib.training.loop import config as settings
 from trait_lib.training.loop import engine
@@ -196,7 +196,7 @@ def key(ranks: int, device: str) -> dict[str, Any]:
         "versions": {name: metadata.version(name) for name in names},
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "ranks": ranks,
-        "code": run.hash_file(__file__),
+        "code": code.hash_of("trait_lib.training.checks.parity"),
     }
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from trait_lib import records, run
 from trait_lib.training.data import rows
@@ -150,13 +151,9 @@ def _batches(documents: Sequence[list[int]]) -> list[list[list[int]]]:
 
 def _padded(batch: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids (B, T) filled up on the right, which no earlier place sees, and targets (B, T)."""
-    longest = max(map(len, batch))
-    ids = torch.zeros(len(batch), longest, dtype=torch.long)
-    targets = torch.full_like(ids, -100)
-    for row, tokens in enumerate(batch):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        targets[row, : len(tokens) - 1] = ids[row, 1 : len(tokens)]
-    return ids, targets
+    documents = [torch.tensor(tokens) for tokens in batch]
+    labels = pad_sequence(documents, batch_first=True, padding_value=-100)
+    return labels.clamp(min=0), rows.next_tokens(labels)
 
 
 def measure(
