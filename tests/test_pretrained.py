@@ -134,6 +134,9 @@ def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(tmp_path):
     made = pretrained.tokenizer(save(tmp_path))
     with pytest.raises(pretrained.ModelError, match=r"has \d+ tokens, the model 100; they do not"):
         pretrained.check_belongs(made, MistralConfig(vocab_size=100))
+    pretrained.check_belongs(made, MistralConfig(vocab_size=320, eos_token_id=made.eos_token_id))
+    with pytest.warns(UserWarning, match=r"token 70 ends a text .* is it the tokenizer of this"):
+        pretrained.check_belongs(made, MistralConfig(vocab_size=320, eos_token_id=[0, 70]))
 
 
 def test_a_folder_is_found_from_the_repository_and_named_in_full(tmp_path, monkeypatch):

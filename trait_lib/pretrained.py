@@ -238,7 +238,9 @@ def _around(text: str, other: str) -> str:
 
 
 def check_belongs(made: Any, config: Any) -> None:
-    """Refuse a tokenizer with ids that the model has no embedding for.
+    """Refuse a tokenizer with ids that the model has no embedding for; doubt one of another model.
+
+    What ends a text for the model must be a special token of the tokenizer; else it is a warning.
 
     Raises:
         ModelError: names both numbers.
@@ -248,6 +250,15 @@ def check_belongs(made: Any, config: Any) -> None:
         raise ModelError(
             f"the tokenizer has {len(made)} tokens, the model {size}; they do not belong together"
         )
+    ends = config.get_text_config().eos_token_id
+    for end in ends if isinstance(ends, list) else [ends]:
+        token = None if end is None else made.convert_ids_to_tokens(end)
+        if token is not None and token not in made.get_added_vocab():
+            warnings.warn(
+                f"for the model, token {end} ends a text (eos_token_id); for the tokenizer "
+                f"{made.name_or_path} it is {token!r}: is it the tokenizer of this model?",
+                stacklevel=2,
+            )
 
 
 def positions(config: Any) -> int | None:

@@ -52,7 +52,9 @@ def small_model(folder, vocabulary, spoil=False):
     """Save a Mistral model of one layer; `spoil` puts a NaN into its last norm."""
     size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
-    model = MistralForCausalLM(MistralConfig(vocab_size=vocabulary, **size, **heads))
+    model = MistralForCausalLM(
+        MistralConfig(vocab_size=vocabulary, eos_token_id=0, **size, **heads)
+    )
     if spoil:
         model.model.norm.weight.data[0] = math.nan
     model.save_pretrained(folder)
