@@ -5,7 +5,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from trait_lib.grading.equivalence import equivalent
-from trait_lib.grading.extraction import cut, extract, last_box
+from trait_lib.grading.extraction import extract
+from trait_lib.grading.location import cut, last_box
 from trait_lib.grading.notation import spelled, squeezed
 
 whole = st.integers(-(10**12), 10**12)

@@ -18,12 +18,13 @@ from typing import Any
 
 from trait_lib.grading import choices
 from trait_lib.grading import compat as compat_rules
-from trait_lib.grading.equivalence import elements, equivalent
-from trait_lib.grading.extraction import Found, all_boxes, choice_letter, extract, last_box
+from trait_lib.grading.equivalence import equivalent
+from trait_lib.grading.extraction import choice_letter, extract
 from trait_lib.grading.formulas import LONGEST, algebra, readable
+from trait_lib.grading.location import Found, all_boxes, last_box
 from trait_lib.grading.notation import single_backslashes, spelled
-from trait_lib.grading.units import without_units
-from trait_lib.grading.words import decimals, is_text, plain_words, spoken_number
+from trait_lib.grading.parts import elements
+from trait_lib.grading.words import decimals, is_text, plain_words, spoken_number, without_units
 
 SECONDS = 6.0  # that sympy may take for one output, whatever it holds
 KINDS = ("number", "math", "text", "choice")

@@ -13,15 +13,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from trait_lib.grading.extraction import (
-    SENTENCE_END,
-    SHORT,
-    Found,
-    choice_letter,
-    extract,
-    locate,
-    sentence,
-)
+from trait_lib.grading.extraction import SHORT, choice_letter, extract
+from trait_lib.grading.location import SENTENCE_END, Found, locate, sentence
 from trait_lib.grading.notation import spelled, squeezed, trimmed
 from trait_lib.grading.words import plain_words
 

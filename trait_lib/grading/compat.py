@@ -38,8 +38,8 @@ from __future__ import annotations
 import math
 import re
 
-from trait_lib.grading.extraction import Found
 from trait_lib.grading.formulas import Verdict, algebra, readable
+from trait_lib.grading.location import Found
 from trait_lib.grading.words import SCALES, SMALL, TENS, plain_words, spoken_number
 
 CLOSE = 1e-4  # relative

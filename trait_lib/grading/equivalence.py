@@ -13,9 +13,18 @@ import re
 from collections.abc import Sequence
 
 from trait_lib.grading.formulas import LONGEST, Verdict, algebra, exact_value, readable, scalars
-from trait_lib.grading.notation import DEGREE, levels, outside, spelled, squeezed, trimmed
-from trait_lib.grading.units import UNIT_POWER, based_number, without_units
-from trait_lib.grading.words import TEXT_GROUP, has_words, is_text, plain_words, same_words
+from trait_lib.grading.notation import DEGREE, outside, spelled, squeezed, trimmed
+from trait_lib.grading.parts import elements, enclosed, is_label, sides, split
+from trait_lib.grading.words import (
+    UNIT_POWER,
+    based_number,
+    has_words,
+    is_text,
+    moment,
+    plain_words,
+    same_words,
+    without_units,
+)
 
 AN_AMOUNT = re.compile(r"[-+]?[\d.,]*\d(?:/\d+)?%?")
 LONGEST_FORM = 20_000  # characters; above, only equal text is equal
@@ -78,32 +87,9 @@ def _bases(gold: str, answer: str) -> Verdict | None:
     return same, "same digits in the same base" if same else "a different number or base"
 
 
-MOMENTS = {  # what is no number and no ratio, in its parts
-    name: re.compile(pattern, re.IGNORECASE)
-    for name, pattern in {
-        "time": r"(\d{1,2}):([0-5]\d)(?::([0-5]\d))?\s*([ap])?\.?\s*(?:m\b)?\.?",
-        "date": r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})",
-        "day": r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{2}|\d{4})",
-        "range": r"(\d+(?:\.\d+)?)\s*(?:--?|\bto\b)\s*(\d+(?:\.\d+)?)",
-    }.items()
-}
-
-
-def _moment(text: str) -> tuple[str, ...] | None:
-    """(what it is, its parts) of a time of day, a date or a range; else None."""
-    text = without_units(TEXT_GROUP.sub(r" \1 ", text)).strip()
-    for name, pattern in MOMENTS.items():
-        if match := pattern.fullmatch(text):
-            parts = [(part or "").lower().lstrip("0") for part in match.groups()]
-            if name == "range" and float(match[1]) >= float(match[2]):
-                return None
-            return (name, *parts)
-    return None
-
-
 def _moments(gold: str, answer: str) -> Verdict | None:
     """The verdict when the right answer is a time, a date or a range, or both answers are."""
-    first, second = _moment(gold), _moment(answer)
+    first, second = moment(gold), moment(answer)
     if first is None:
         number = second is not None and second[0] in ("date", "day") and readable(gold) is not None
         return (False, f"a {second[0]}") if number else None
@@ -125,11 +111,6 @@ def _long_numbers(gold: str, answer: str) -> Verdict:
 
 # --- forms ------------------------------------------------------------------------------------
 
-LIST_WORD = re.compile(
-    r"(?<=[)\]}])\s*(?:and|or)\s*(?=[(\[\\])|,?\s*\\text\s*\{\s*,?\s*(?:and|or)\s*\}\s*"
-    r"|,?\s+(?:and|or)\s+|,?\s*&\s*"
-)
-THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 MATRIX = re.compile(
     r"\\begin\s*\{([pbvBV]?matrix|smallmatrix|array)\}(?:\s*\{[lcr|\s]*\})?(.*)"
     r"\\end\s*\{\1\}",
@@ -137,55 +118,6 @@ MATRIX = re.compile(
 )
 ORDER = re.compile(r"[<>]|!=")
 RELATION = re.compile(r"<=|>=|!=|<|>|=")
-
-
-def split(text: str, separators: Sequence[str]) -> list[str]:
-    """Split at separators that stand outside of all brackets."""
-    pieces, start = [], 0
-    for position, token, depth in levels(text):
-        if depth == 0 and token in separators:
-            pieces.append(text[start:position])
-            start = position + len(token)
-    return [*pieces, text[start:]]
-
-
-def elements(text: str, join_thousands: bool = True) -> list[str]:
-    """The elements of a bare list: at commas, semicolons, `and`, `or`; `a \\pm b` is two."""
-    if join_thousands:
-        text = THOUSANDS.sub(lambda m: m[0].replace(",", ""), text) if _flat(text) else text
-    text = LIST_WORD.sub(",", text)
-    parts = [trimmed(part) for part in split(text, (",", ";"))]
-    return [choice for part in parts for choice in _plus_minus(part)]
-
-
-def _flat(text: str) -> bool:
-    """No brackets in which a comma could part coordinates."""
-    return not re.search(r"[(\[]|\\\{", text)
-
-
-def _plus_minus(text: str) -> list[str]:
-    if not re.search(r"\\(?:pm|mp)(?![a-zA-Z])", text):
-        return [text]
-    upper = re.sub(r"\\pm(?![a-zA-Z])", "+", text)
-    lower = re.sub(r"\\pm(?![a-zA-Z])", "-", text)
-    upper = re.sub(r"\\mp(?![a-zA-Z])", "-", upper)
-    lower = re.sub(r"\\mp(?![a-zA-Z])", "+", lower)
-    return [upper, lower]
-
-
-def enclosed(text: str) -> tuple[str, str, str] | None:
-    r"""(opening, inside, closing) when one pair of brackets holds the whole text."""
-    first, opened = None, 0
-    for position, token, depth in levels(text):
-        if position == 0:
-            if token not in ("(", "[", "\\{", "\\langle"):
-                return None
-            first, opened = token, len(token)
-        elif depth == 0:
-            if token in (")", "]", "\\}", "\\rangle") and position + len(token) == len(text):
-                return first, text[opened:position].strip(), token
-            return None
-    return None
 
 
 def _forms(gold: str, answer: str) -> Verdict:
@@ -198,34 +130,6 @@ def _forms(gold: str, answer: str) -> Verdict:
         if verdict is not None:
             return verdict
     return scalars(gold, answer)
-
-
-LABEL = re.compile(
-    r"(?:\\text\s*\{[^{}]*\}|\\(?:angle|triangle|overline|widehat)\s*|[a-zA-Z]|\\[a-zA-Z]+)"
-    r"(?:_\s*(?:\{[^{}]*\}|\w)|'|[a-zA-Z\s]|\\(?:angle|text\s*\{[^{}]*\})|\{[^{}]*\})*"
-    r"(?:\((?:[^()=]|\([^()]*\))*\))?"
-)
-
-
-NAMED_VALUE = re.compile(r"\|\s*[A-Z]{2}\s*\||[a-zA-Z]\s*\^\s*\{?\s*-1\s*\}?\s*\([^()]*\)")
-
-
-def is_label(left: str) -> bool:
-    """Is the left side of an equation only a name: `x`, `f(x)`, `AB`, `P(A)`, `Area`?"""
-    left = trimmed(left)
-    if enclosed(left):
-        return all(is_label(part) for part in split(enclosed(left)[1], (",",)))
-    if NAMED_VALUE.fullmatch(left):
-        return True
-    if LABEL.fullmatch(left) and "\\frac" not in left and "\\sqrt" not in left:
-        return True
-    return bool(re.match(r"[a-zA-Z]", left)) and not re.search(r"[\d\\^]", left)
-
-
-def sides(text: str) -> list[str]:
-    """The sides of an equation outside of brackets, `\\approx` and `\\in` included."""
-    text = re.sub(r"(?<![<>!])=+", "=", text)
-    return [trimmed(side) for side in split(text, ("=",))] if "=" in text else [text]
 
 
 WORKED_OUT = re.compile(r"\\(?:sum|prod|lim|int|pmod|gcd|det|max|min)(?![a-zA-Z])|vmatrix")
