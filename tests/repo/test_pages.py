@@ -95,6 +95,23 @@ def test_pieces_of_a_stream_are_joined():
     assert Tags(pages.page(notebook(code(out("a\n"), out("b"))))).all("pre")[1:] == [{}]
 
 
+def test_chapters_that_a_domain_lacks_do_not_show():
+    def said(text):
+        return code(nbformat.v4.new_output("stream", name="stdout", text=text))
+
+    def words(text):
+        return nbformat.v4.new_markdown_cell(text)
+
+    cells = [
+        *(words("# Scores"), said("all")),
+        *(words("## Pairs"), said("no pairs in this domain: skipped\n"), words("AUC is this.")),
+        *(words("## Figures"), said("no figure: skipped"), said("a table")),
+    ]
+    body = pages.page(notebook(*cells))
+    assert "Pairs" not in body and "AUC is this." not in body
+    assert "Scores" in body and "Figures" in body and "a table" in body
+
+
 def test_html_outputs_keep_their_look_and_lose_what_acts_or_loads():
     cell = '<table><tbody><tr><td colspan="2">1</td></tr></tbody></table>'
     kept = f'<b style="color: red;">a</b><br>{cell}'

@@ -148,12 +148,41 @@ def merge_streams(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
     return merged
 
 
+def _level(cell: NotebookNode) -> int:
+    """The level of the heading that a cell opens with, 0 without one."""
+    mark = re.match(r"(#+) ", cell.source) if cell.cell_type == "markdown" else None
+    return len(mark[1]) if mark else 0
+
+
+def _skipped(cell: NotebookNode) -> bool:
+    return "".join(o.get("text", "") for o in cell.outputs).rstrip().endswith(": skipped")
+
+
+def without_skipped(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
+    """The cells without chapters that the run's domain does not have.
+
+    Such a chapter is one whose code cells all end with ": skipped"; it reaches from its heading
+    to the next one of any level.
+    """
+    chapters: list[list[NotebookNode]] = [[]]
+    for cell in cells:
+        if _level(cell):
+            chapters.append([])
+        chapters[-1].append(cell)
+    kept = []
+    for chapter in chapters:
+        asked = [_skipped(cell) for cell in chapter if cell.cell_type == "code"]
+        kept += [] if asked and all(asked) else chapter
+    return kept
+
+
 def page(notebook: NotebookNode, links: Sequence[Link] = ()) -> str:
     """An executed notebook as one HTML page."""
     notebook = deepcopy(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = merge_streams(cell.outputs)
+    notebook.cells = without_skipped(notebook.cells)
     exporter = HTMLExporter(template_name="trait", extra_template_basedirs=[str(TEMPLATES)])
     exporter.register_filter("markdown2html", markdown)
     exporter.register_filter("plain_html", plain_html)
