@@ -1,9 +1,8 @@
 """TRAIT (arXiv 2406.16694): the helper library behind the numbered notebooks.
 
 The notebooks tell the story; this package holds what would drown their reader.
-Rooms are named after the paper's stages. A stage's room imports from the shared rooms
-(`params`, `run`, `records`, `hub`, `chat`, `contamination`, `figures`) and never from another
-stage's.
+Rooms are named after the paper's stages; CONTRIBUTING.md has the map. A stage's room imports from
+shared rooms and never from another stage's.
 """
 
 import warnings
