@@ -53,7 +53,7 @@ export DATA
 ROOMS := selection passages training evaluation contamination
 
 .PHONY: help reproduce smoke test test-units test-notebooks lab ray tensorboard env notebooks html \
-  lint clean clean-runs check bench $(ROOMS:%=bench-%) $(STAGES)
+  lint clean clean-runs check bench $(ROOMS:%=bench-%) bench-mixture $(STAGES)
 
 help:
 	@echo 'TRAIT (arXiv 2406.16694), from the selection of data to the evaluation of the model.'
@@ -72,6 +72,7 @@ help:
 	@echo '  make ray            Ray, for selection on a cluster            1 min, 600 MB, network'
 	@echo '  make tensorboard    TensorBoard, to watch a training           seconds, network'
 	@echo '  make bench          speed against other tools, as ratios; one room: make bench-selection, ...'
+	@echo '  make bench-mixture DATA=path   precision of the rankings on labelled text    10 min on two cores'
 	@echo '  make env            the environment by conda, from environment.yml (network, 4 GB)'
 	@echo '  make clean          remove tool caches and smoke runs; clean-runs removes all runs in $(RUNS)/'
 	@echo
@@ -203,6 +204,12 @@ $(ROOMS:%=bench-%): bench-%: | $(ENVIRONMENT)
 	    "$$BENCH_PEERS" -m pip install -q --disable-pip-version-check -r $$list && \
 	    cp $$list "$$peers/installed.txt" || exit 1; fi; fi; \
 	$(PY) tests/bench/$*.py $(BENCH_ARGS)
+
+# Precision of the rankings on labelled text, which is not part of the repository.
+bench-mixture: | $(ENVIRONMENT)
+	@[ -d "$$DATA" ] || { echo "error: bench-mixture needs DATA, the folder of the labelled text:" \
+	  "make bench-mixture DATA=path" >&2; exit 2; }
+	$(PY) tests/bench/mixture.py "$$DATA" $(BENCH_ARGS)
 
 lint: | $(ENVIRONMENT)
 	@$(PY) -m ruff check

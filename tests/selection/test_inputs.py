@@ -10,7 +10,7 @@ from trait_lib.selection.cut import hygiene
 ASKED = {
     "domain": "math", "tier": "smoke", "seed": 0, "text_field": "body", "id_field": "key",
     "on_bad": "error",
-    "seed_files": [], "corpus_files": [], "general_files": [], "task_files": [],
+    "seed_files": [], "corpus_files": [], "general_files": [],
     "question_files": [], "negative_files": [], "negative_shares": [],
     "min_words": 1, "shingle_words": 2, "near_duplicates": 0.0, "languages": [],
     "language_min": 0.5,
@@ -30,9 +30,8 @@ def stage(tmp_path, monkeypatch):
     records.write_rows(before.path("pool.jsonl.zst"), [{"text": f"p{i}"} for i in range(9)])
     records.write_rows(before.path("pool_labels.jsonl"), [])
     records.write_json(before.path("base_model.json"), {"name_or_path": "a model"})
-    rows = [{"id": "1", "question": "1+1?", "solution": "It is 2."}, {"question": "Why?"}]
-    for name in ("problems_train.jsonl", *inputs.QUESTIONS):
-        records.write_rows(before.path(name), rows[:1] if name in inputs.QUESTIONS else rows)
+    for name in inputs.QUESTIONS:
+        records.write_rows(before.path(name), [{"id": "1", "question": "1+1?"}])
     fingerprints = [contamination.fingerprint(HELD_OUT)]
     contamination.write_known(before.path("contamination.json"), {}, fingerprints)
     before.close()
@@ -50,7 +49,6 @@ def test_what_is_not_named_comes_from_notebook_00(stage):
     here = stage()
     given = inputs.gather(here)
     assert given.seed == ["two and two"]
-    assert given.problems == ["1+1?\nIt is 2.", "Why?"]
     assert set(given.questions) == {"problems_test/1", "problems_dev/1", "relevance_test/1"}
     assert (given.tokenizer, given.fields["text_field"]) == ("a model", "text")
     assert given.labels.name == "pool_labels.jsonl"
@@ -64,7 +62,7 @@ def test_files_of_the_user_need_no_notebook_00(tmp_path, monkeypatch):
     assert inputs.alone(asked)
     here = run.open_stage("01_data_selection", asked, standalone=True)
     given = inputs.gather(here)
-    assert (given.seed, given.problems, given.questions) == (["three and four"], [], {})
+    assert (given.seed, given.questions) == (["three and four"], {})
     assert (given.tokenizer, given.labels) == ("", None)
     # nobody has labelled the corpus, and a part of it stands in for general text
     assert set(inputs.general_texts(here, given, 4)) < {f"c{i}" for i in range(9)}
@@ -90,9 +88,3 @@ def test_what_notebook_00_holds_out_is_left_out_of_a_corpus_of_the_user(stage, t
         inspect = hygiene.Inspector(**inputs.rules(here, given) | {"tokenizer": ""})
         texts = pa.array([HELD_OUT, "Another text, of as many words."])
         assert inspect(texts)["reason"].to_pylist() == ["held out", ""]
-
-
-def test_a_problem_without_a_question_is_named(tmp_path):
-    records.write_rows(tmp_path / "problems.jsonl", [{"prompt": "x"}])
-    with pytest.raises(records.BadRow, match="row 1 has no question"):
-        inputs.problem_texts(tmp_path / "problems.jsonl")

@@ -25,7 +25,6 @@ class Inputs:
     seed: list[str]  # texts of the original in-domain corpus
     shards: list[shards.Shard]  # of the corpus to select from
     fields: dict[str, str]  # of that corpus: `text_field`, `id_field` and `on_bad`
-    problems: list[str]  # training problems, with their solutions
     questions: dict[str, str]  # of tests, id -> text, that no document may hold
     tokenizer: str  # of the base model; "" where there is none
     labels: Path | None  # of the corpus's documents, to measure with
@@ -49,7 +48,7 @@ def gather(stage: Stage) -> Inputs:
         run.StageMissing: a file is not named and notebook 00 has not run.
         reading.NoCorpus, records.Damaged, tables.EmptyCorpus: a file is not there, cannot be read,
             or holds no text.
-        records.BadRow: a bad row with `on_bad: error`, or a problem without a question.
+        records.BadRow: a bad row with `on_bad: error`.
     """
     asked = stage.params
     own = {name: asked[name] for name in ("text_field", "id_field", "on_bad")}
@@ -74,14 +73,10 @@ def gather(stage: Stage) -> Inputs:
     tokenizer = ""
     if not alone(asked):
         tokenizer = records.read_json(stage.read(BEFORE, "base_model.json"))["name_or_path"]
-    problems = [stage.external(file) for file in asked["task_files"]]
-    if not problems and not alone(asked):
-        problems = [stage.read(BEFORE, "problems_train.jsonl")]
     questions = [stage.external(file) for file in asked["question_files"]]
     if follows(stage):
         questions += [stage.read(BEFORE, file) for file in QUESTIONS]
-    texts = [text for file in problems for text in problem_texts(file)]
-    return Inputs(seed, pool, fields, texts, corpus.questions(questions), tokenizer, labels, told)
+    return Inputs(seed, pool, fields, corpus.questions(questions), tokenizer, labels, told)
 
 
 def general_texts(stage: Stage, given: Inputs, number: int) -> list[str]:
@@ -126,17 +121,3 @@ def rules(stage: Stage, given: Inputs) -> dict[str, Any]:
         "languages": asked["languages"],
         "language_min": asked["language_min"],
     }
-
-
-def problem_texts(path: str | Path) -> list[str]:
-    """Question and solution of each problem of a file.
-
-    Raises:
-        records.BadRow: a row without a question; names file and row.
-    """
-    texts = []
-    for number, row in enumerate(records.read_rows(path), start=1):
-        if not isinstance(row.get("question"), str):
-            raise records.BadRow(f"{path}: row {number} has no question")
-        texts.append(f"{row['question']}\n{row.get('solution') or ''}".strip())
-    return texts

@@ -54,19 +54,19 @@ Dense = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
 def describe(
-    chosen: Selection, score: Dense, others: Mapping[str, Selection]
+    chosen: Selection, column: str, others: Mapping[str, Selection]
 ) -> dict[str, Sparse | Dense]:
     """The columns beside the scores of the first pass.
 
     Args:
         chosen: the selection that later notebooks read.
-        score: what it was ranked by, from the columns of the first pass.
+        column: of the first pass, by which it was ranked.
         others: name -> a selection to compare it with; gives the column `kept_<name>`.
     """
     seen = chosen.candidates
     return {
         "probability": lambda known: classifier.probability(known["log_odds"]),
-        "ranked_by": score,
+        "ranked_by": lambda known: known[column],
         "quality": Sparse(seen.document, seen.quality, None),
         "tokens": Sparse(seen.document, seen.tokens.astype(float), None),
         "kept": true_for(chosen.documents),

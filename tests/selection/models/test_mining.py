@@ -1,14 +1,19 @@
-"""Mining finds a subject in texts of another style than the seed's, and says what it did."""
+"""Mining says whether the corpus holds the seed's kind of text, and searches where it does not."""
 
 import string
 
 import numpy as np
 import pytest
 
-from trait_lib.selection.models import mining
+from trait_lib.selection.models import dsir, mining, regression
 
 TOPICS = 8
-LETTERS = string.ascii_lowercase  # digits all count as 0
+LETTERS = string.ascii_lowercase
+
+
+@pytest.fixture(autouse=True)
+def fewer_buckets(monkeypatch):
+    monkeypatch.setattr(regression, "BUCKETS", 2**14)  # enough here, and faster
 
 
 def document(draw, topic, style, length=40):
@@ -24,20 +29,24 @@ def corpus(draw, number, styles):
     return [document(draw, t, draw.choice(styles)) for t in topics], topics
 
 
-def share_of_topic(found, topics, topic=0):
-    return float(np.mean(topics[found.rows] == topic))
+def mine(seed, sample, number, random=0):
+    return mining.mine(regression.counts(seed), regression.counts(sample), number, random)
 
 
-def test_documents_of_the_seeds_subject_and_style_are_found():
+def share_of_topic(model, texts, topics, topic=0):
+    number = int(np.sum(topics == topic))
+    best = mining.best(regression.log_odds(model, dsir.as_arrow(texts)), number)
+    return float(np.mean(topics[best] == topic))
+
+
+def test_where_the_seeds_kind_is_in_the_corpus_the_regression_stands():
     draw = np.random.default_rng(1)
     sample, topics = corpus(draw, 800, styles=[0, 1])
     seed = [document(draw, 0, 0) for _ in range(60)]
-    wanted = int(np.sum(topics == 0))
-    found = mining.mine(seed, sample, wanted, 0)
-    assert not found.gap
-    assert len(set(found.rows.tolist())) == wanted
-    assert share_of_topic(found, topics) > 0.8
-    assert found.rounds[-1] == wanted and found.rounds == sorted(found.rounds)
+    found = mine(seed, sample, int(np.sum(topics == 0)) // 2)
+    assert not found.gap and found.reach > 0.3 and found.rounds == []
+    assert found.model is found.start
+    assert mining.warning(found.reach, 50) == ""
 
 
 def test_the_subject_is_found_in_styles_that_the_seed_does_not_have():
@@ -45,53 +54,50 @@ def test_the_subject_is_found_in_styles_that_the_seed_does_not_have():
     sample, topics = corpus(draw, 800, styles=[1, 2, 3])
     seed = [document(draw, 0, 0) for _ in range(60)]
     wanted = int(np.sum(topics == 0))
-    found = mining.mine(seed, sample, wanted, 0)
-    assert found.gap and found.alike < 6
-    assert share_of_topic(found, topics) > 0.9
+    found = mine(seed, sample, wanted)
+    assert found.gap and found.reach < mining.GAP
+    assert found.rounds[0] == wanted // 4 and found.rounds[-1] == wanted
+    assert share_of_topic(found.model, sample, topics) > 0.9
+    assert "100 best documents read unlike the seed" in mining.warning(found.reach, 100)
 
 
-def test_the_same_input_gives_the_same_rows():
+def test_a_corpus_without_the_subject_is_said():
+    draw = np.random.default_rng(5)
+    sample = [document(draw, 1 + i % 7, 1 + i % 3) for i in range(600)]
+    seed = [document(draw, 0, 0) for _ in range(60)]
+    assert mine(seed, sample, 60).gap
+
+
+def test_fewer_documents_than_a_round_needs_are_no_round():
+    draw = np.random.default_rng(6)
+    sample, _ = corpus(draw, 400, styles=[1, 2])
+    seed = [document(draw, 0, 0) for _ in range(40)]
+    few, none = (mine(seed, sample, number) for number in (mining.LEAST - 1, 0))
+    assert few.gap and few.rounds == [] and few.model is few.start
+    assert none.rounds == []
+    assert mine(seed, sample, mining.LEAST).rounds == [mining.LEAST]
+
+
+def test_the_same_input_gives_the_same_model():
     draw = np.random.default_rng(3)
-    sample, _ = corpus(draw, 300, styles=[0, 1])
+    sample, _ = corpus(draw, 300, styles=[1, 2])
     seed = [document(draw, 0, 0) for _ in range(30)]
-    first, again = (mining.mine(seed, sample, 40, 5) for _ in range(2))
-    assert np.array_equal(first.rows, again.rows) and first.alike == again.alike
+    first, again = (mine(seed, sample, 40, 5) for _ in range(2))
+    assert first.rounds and first.reach == again.reach
+    np.testing.assert_array_equal(first.model.weights, again.model.weights)
 
 
-def test_contrast_ignores_the_style_that_seed_and_neighbours_share():
-    draw = np.random.default_rng(4)
-    seed = mining.count_words([document(draw, 0, 0) for _ in range(60)], 1)
-    others = mining.count_words([document(draw, 1 + i % 7, 0) for i in range(200)], 1)
-    same_subject = mining.count_words([document(draw, 0, 3) for _ in range(50)], 1)
-    same_style = mining.count_words([document(draw, 5, 0) for _ in range(50)], 1)
-    subject = mining.contrast(seed, others, same_subject)
-    style = mining.contrast(seed, others, same_style)
-    assert subject.min() > style.max()
+def test_reach_is_a_half_for_documents_of_the_seeds_own_kind():
+    scores = np.arange(100.0)
+    assert mining.reach(scores, scores) == pytest.approx(0.495)
+    assert mining.reach(scores, scores - 1000) == 0
+    assert mining.reach(scores, scores + 1000) == 1
+    assert np.isnan(mining.reach(scores, scores[:0]))
 
 
 @pytest.mark.parametrize(
-    ("seeds", "number", "advice"),
-    [(5, 30, "5 seed documents"), (30, 5, "5 to be found"), (30, 80, "more than half")],
+    ("seeds", "number", "advice"), [(5, 30, "5 seed documents"), (30, 80, "80 to be found")]
 )
 def test_too_little_to_search_with_is_an_error_that_says_so(seeds, number, advice):
     with pytest.raises(mining.TooFew, match=advice):
-        mining.mine(["a b"] * seeds, ["c d"] * 100, number, 0)
-
-
-def test_examples_are_balanced_and_leave_the_seed_out_after_a_gap():
-    sample = [f"text {i}" for i in range(10)]
-    rows = np.array([3, 1])
-    with_seed = mining.Mined(rows, alike=2.0, gap=False, rounds=[2])
-    positives, negatives = mining.examples(with_seed, ["seed"], sample)
-    assert set(positives) == {"text 3", "text 1", "seed"}
-    assert negatives == [f"text {i}" for i in range(10) if i not in (1, 3)]
-    assert len(positives) == len(negatives)
-    without = mining.Mined(rows, alike=0.0, gap=True, rounds=[2])
-    assert set(mining.examples(without, ["seed"], sample)[0]) == {"text 3", "text 1"}
-
-
-def test_digits_count_as_one_shape():
-    same = mining.count_words(["costs 12 at 7.50"], 2) != mining.count_words(
-        ["costs 95 at 1.25"], 2
-    )
-    assert same.nnz == 0
+        mine(["a b"] * seeds, ["c d"] * 100, number)

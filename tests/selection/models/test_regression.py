@@ -21,8 +21,11 @@ ODD = [
 
 
 def learned(yes, no, form="words"):
-    positives, negatives, idf = regression.features(yes, no, form)
-    return regression.as_numbers(regression.fit(positives, negatives), idf)
+    counted = regression.counts([*yes, *no], form)
+    weigher = TfidfTransformer(sublinear_tf=True).fit(counted)
+    features = weigher.transform(counted)
+    model = regression.fit(features[: len(yes)], features[len(yes) :])
+    return regression.as_numbers(model, weigher.idf_)
 
 
 def scikit(vectorizer, yes, no):
@@ -36,7 +39,7 @@ def scikit(vectorizer, yes, no):
 
 @pytest.mark.parametrize("form", ["words", "raw"])
 def test_every_document_gets_scikit_learns_own_score(sums, tales, form, monkeypatch):
-    monkeypatch.setattr(regression, "BUCKETS", 2**21)  # of 140 grams two share one of 2**18
+    monkeypatch.setattr(regression, "BUCKETS", 2**19)  # of 140 grams two share one of 2**18
     yes, no = [*sums[:30], ODD[0]], [*tales[:40], ODD[2]]
     words = {"ngram_range": (1, 2), "tokenizer": str.split, "token_pattern": None}
     words["preprocessor"] = lambda text: lines.to_line(text, form)

@@ -94,10 +94,14 @@ class Selection:
         return int(self.candidates.tokens[self.kept].sum())
 
     @property
+    def kept_scores(self) -> np.ndarray:
+        """Of what is kept, best first."""
+        return self.score[self.kept[self.order]]
+
+    @property
     def last_score(self) -> float:
         """The score at the cut; NaN where nothing is kept."""
-        scores = self.score[self.kept[self.order]]
-        return float(scores[-1]) if len(scores) else float("nan")
+        return float(self.kept_scores[-1]) if self.kept.any() else float("nan")
 
 
 def select(

@@ -7,32 +7,25 @@ not in the paper; what each is worth on open text stands in notebook 01.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from trait_lib.run import SCRATCH, Stage
-from trait_lib.selection.cut import columns, ranking
+from trait_lib.selection.cut import ranking
 from trait_lib.selection.cut.budget import Budget, Selection, select
 from trait_lib.selection.cut.candidates import Candidates, write_kept
 from trait_lib.selection.inputs import Inputs
-from trait_lib.selection.models import classifier, dsir, linear, mining
+from trait_lib.selection.models import dsir, linear, mining, regression
 from trait_lib.selection.scan import corpus, estimate, jobs
 
-CLASSIFIER, MINED, TASKS, SECOND_ROUND = "classifier", "mined", "tasks", "second_round"
-SAMPLED, AVERAGED = "sampled", "averaged"
+CLASSIFIER, REGRESSION, MINED = "classifier", "regression", "mined"
 DSIR, RANDOM, UNFILTERED = "DSIR", "random", "unfiltered"
 
 MEANING = {
-    CLASSIFIER: "the paper's: seed against general text, the best scores",
-    MINED: "positives mined from the corpus in rounds (ours)",
-    TASKS: "training problems of the tasks as positives (BETR, arXiv 2507.12466)",
-    SECOND_ROUND: "the best documents of a first ranking added to the seed (DeepSeekMath)",
-    SAMPLED: "a draw in proportion to the odds in place of the best (QuRating, arXiv 2402.09739)",
-    AVERAGED: "mean of the classifier's and DSIR's standard scores per word",
+    CLASSIFIER: "the paper's: fastText, seed against general text",
+    REGRESSION: "logistic regression on TF-IDF, seed against a sample of the corpus",
+    MINED: "the regression, mined in rounds where the corpus lacks the seed's style (ours)",
 }
 
 
@@ -41,28 +34,13 @@ class UnknownRanking(ValueError):
 
 
 @dataclass(frozen=True)
-class Examples:
-    """What a classifier learns from, and what there is to say about how it was found."""
-
-    positives: Sequence[str]
-    negatives: Sequence[str]
-    told: Mapping[str, Any] = field(default_factory=dict)
-
-
-Key = Callable[[ranking.Columns, np.random.Generator | None], np.ndarray]
-"""A document's columns, and a generator for those that draw (None: without noise) -> scores."""
-
-
-@dataclass(frozen=True)
 class Ranking:
     """One way of putting the documents of a corpus in order."""
 
     name: str
     stream: Callable[[Sequence[Path], bool], Iterator[ranking.Ranked]]  # of parts, one_each
-    key: Callable[[Sequence[Path]], Key] | None = None  # parts -> its score
     scorer: Mapping[str, Any] | None = None  # its own method in the first pass, where it has one
     column: str = ""  # of that scorer's numbers in the parts
-    examples: Examples | None = None  # that its classifier learned from
     chunk_words: int | None = None  # ranks chunks of so many words, 0: whole; None: documents
     filtered: bool = True  # by quality: the baselines are not
 
@@ -72,172 +50,78 @@ class Ranking:
         wanted = times * budget.wanted if self.chunk_words is not None else budget.estimate(times)
         return ranking.front(self.stream(parts, bool(budget.documents)), wanted)
 
-    def score(self, parts: Sequence[Path]) -> Callable[[ranking.Columns], np.ndarray]:
-        """The score from a document's columns, without the noise of a draw."""
-        key = self.key(parts)
-        return lambda values: key(values, None)
+
+# --- learning from a sample of the corpus -----------------------------------------------------
 
 
-# --- what a classifier beside the paper's learns from -----------------------------------------
+def search(
+    stage: Stage, given: Inputs, budget: Budget, positives: Sequence[str]
+) -> mining.Mined | None:
+    """What a regression learns from the seed and a sample of the corpus; see `mining.mine`.
 
+    As many documents of the sample as the budget's share of the corpus are taken for in-domain:
+    the budget is what the reader believes to be there.
 
-@dataclass(frozen=True)
-class Material:
-    """What there is to learn from."""
+    Returns:
+        None where there is too little to learn from and no ranking needs it.
 
-    positives: Sequence[str]  # of the paper's classifier
-    problems: Sequence[str]  # training problems of the tasks
-    sample: Sequence[str]  # documents of the corpus, drawn at random
-    wanted: int  # so many of the sample belong to the domain, if the budget is right
-    odds: Callable[[Sequence[str]], np.ndarray]  # the paper's classifier: texts -> log-odds
-    seed: int
-
-
-def mined(given: Material) -> Examples:
-    """Documents found in the sample in rounds, against the rest of it; see `mining`."""
-    result = mining.mine(given.positives, given.sample, given.wanted, given.seed)
-    told = {
-        "documents taken in each round": " ".join(map(str, result.rounds)),
-        "documents of the sample that read like the seed, about": round(result.alike),
-        "the seed's style is missing in the corpus": "yes" if result.gap else "no",
-    }
-    return Examples(*mining.examples(result, given.positives, given.sample), told)
-
-
-def tasks(given: Material) -> Examples:
-    """Training problems, against as many documents of the sample."""
-    return Examples(given.problems[: len(given.sample)], given.sample[: len(given.problems)])
-
-
-def second_round(given: Material) -> Examples:
-    """The best documents of the sample join the seed, against as many of its rest."""
-    order = mining.best(given.odds(given.sample), len(given.sample))
-    rest = [given.sample[i] for i in np.sort(order[given.wanted :])]
-    positives = [*given.positives, *(given.sample[i] for i in order[: given.wanted])]
-    return Examples(positives, rest[: len(positives)])
-
-
-LEARNED: dict[str, Callable[[Material], Examples]] = {
-    MINED: mined,
-    TASKS: tasks,
-    SECOND_ROUND: second_round,
-}
+    Raises:
+        mining.TooFew: a ranking needs it.
+    """
+    asked = stage.params
+    sample = corpus.sample(given.shards, asked["mining_sample"], asked["seed"], given.fields)
+    size = estimate.make(given.shards, [], given.fields)
+    number = round(len(sample) * budget.share(size.documents, size.text_bytes))
+    seed, drawn = (regression.counts(part, asked["text_form"]) for part in (positives, sample))
+    try:
+        return mining.mine(seed, drawn, number, asked["seed"])
+    except mining.TooFew:
+        if {REGRESSION, MINED} & {asked["rank_by"], *asked["compare"]}:
+            raise
+        return None
 
 
 # --- the rankings of a run --------------------------------------------------------------------
 
 
-def named(chosen: str, others: Sequence[str], problems: bool) -> list[str]:
+def named(chosen: str, others: Sequence[str]) -> list[str]:
     """The rankings to compute, the chosen one first; the paper's classifier is always one.
 
     Args:
         chosen: the parameter `rank_by`.
         others: the parameter `compare`.
-        problems: whether there are training problems; without them `tasks` is not compared.
 
     Raises:
-        UnknownRanking: a name is none of `MEANING`, or `tasks` is chosen and there are none.
+        UnknownRanking: a name is none of `MEANING`.
     """
     names = list(dict.fromkeys([chosen, CLASSIFIER, *others]))
     if wrong := [name for name in names if name not in MEANING]:
         raise UnknownRanking(f"compare: no ranking {wrong[0]!r}; there are {', '.join(MEANING)}")
-    if chosen == TASKS and not problems:
-        raise UnknownRanking("rank_by: 'tasks' needs training problems; name them in task_files")
-    return [name for name in names if problems or name != TASKS]
+    return names
 
 
-def gather(
-    stage: Stage, given: Inputs, budget: Budget, model: Any,
-    positives: Sequence[str], settings: Mapping[str, Any],
-) -> dict[str, Ranking]:  # fmt: skip
-    """The rankings of `rank_by` and `compare`, the chosen one first, their classifiers trained.
+def gather(stage: Stage, found: mining.Mined | None) -> dict[str, Ranking]:
+    """The rankings of `rank_by` and `compare`, the chosen one first.
 
     Args:
-        stage: where the classifiers are written, `classifier_<name>.bin`.
-        given: what the notebook reads.
-        budget: the size to select.
-        model: the paper's classifier, written to `classifier.bin`.
-        positives: that it learned from.
-        settings: fastText's.
+        stage: where `classifier.bin` is.
+        found: from `search`.
     """
     asked = stage.params
-    names = named(asked["rank_by"], asked["compare"], bool(given.problems))
-    material = None
-    if any(name in LEARNED for name in names):
-        sample = corpus.sample(given.shards, asked["mining_sample"], asked["seed"], given.fields)
-        size = estimate.make(given.shards, [], given.fields)
-        share = max(budget.share(size.documents, size.text_bytes), asked["mining_share"])
-        odds = partial(classifier.log_odds, model, form=asked["text_form"])
-        wanted = round(len(sample) * share)
-        material = Material(positives, given.problems, sample, wanted, odds, asked["seed"])
     rankings = {}
-    for name in names:
-        examples, file = None, stage.path("classifier.bin")
-        if name in LEARNED:
-            examples, file = LEARNED[name](material), stage.path(f"classifier_{name}.bin")
-            own = settings | ({"epoch": asked["mined_epochs"]} if name == MINED else {})
-            both = (examples.positives, examples.negatives)
-            trained = classifier.train(
-                *both, own, asked["seed"], asked["text_form"], asked["threads"]
-            )
-            classifier.save(trained, file)
-        rankings[name] = _ranking(name, file, asked, examples)
+    for name in named(asked["rank_by"], asked["compare"]):
+        column = "log_odds" if name == CLASSIFIER else f"log_odds_{name}"
+        how = stage.folder / SCRATCH, asked["text_form"], column
+        if name == CLASSIFIER:
+            scorer = linear.publish(stage.path("classifier.bin"), *how)
+        else:
+            scorer = regression.publish(found.start if name == REGRESSION else found.model, *how)
+        rankings[name] = Ranking(name, _by(column), scorer, column)
     return rankings
 
 
-def _ranking(
-    name: str, model: Path, asked: Mapping[str, Any], examples: Examples | None
-) -> Ranking:
-    """A ranking by one column of the first pass, or by a function of the two first ones."""
-    pair = ["log_odds", "dsir_per_word"]
-    if name in (SAMPLED, AVERAGED):
-        key = _sampled if name == SAMPLED else _averaged
-        return Ranking(
-            name,
-            lambda parts, one: ranking.by_columns(parts, pair, key(parts), asked["seed"], one),
-            key,
-        )
-    column = "log_odds" if name == CLASSIFIER else f"log_odds_{name}"
-    return Ranking(
-        name,
-        lambda parts, one: ranking.by_score(parts, column, one),
-        lambda parts: lambda values, draw: values[column],
-        linear.publish(model, model.parent / SCRATCH, asked["text_form"], column),
-        column,
-        examples,
-    )
-
-
-def _sampled(parts: Sequence[Path]) -> Key:
-    """Log-odds with Gumbel noise: the largest are a draw in proportion to the odds."""
-
-    def key(values: ranking.Columns, draw: np.random.Generator | None) -> np.ndarray:
-        odds = values["log_odds"]
-        return odds + draw.gumbel(size=len(odds)) if draw else odds
-
-    return key
-
-
-def _averaged(parts: Sequence[Path]) -> Key:
-    """Mean of two scores, each less its mean over the corpus and divided by its deviation."""
-    moments = {name: _moments(parts, name) for name in ("log_odds", "dsir_per_word")}
-
-    def key(values: ranking.Columns, draw: np.random.Generator | None) -> np.ndarray:
-        standard = [(values[name] - mean) / spread for name, (mean, spread) in moments.items()]
-        return np.mean(standard, axis=0)
-
-    return key
-
-
-def _moments(parts: Sequence[Path], name: str) -> tuple[float, float]:
-    """Mean and standard deviation of a column, from a stream."""
-    count, total, squares = 0, 0.0, 0.0
-    for batch in columns.values(parts, name):
-        known = batch[np.isfinite(batch)]
-        count, total = count + len(known), total + float(known.sum())
-        squares += float(np.square(known).sum())
-    mean = total / max(1, count)
-    return mean, max(1e-9, squares / max(1, count) - mean * mean) ** 0.5
+def _by(column: str) -> Callable[[Sequence[Path], bool], Iterator[ranking.Ranked]]:
+    return lambda parts, one: ranking.by_score(parts, column, one)
 
 
 def baselines(stage: Stage, given: Inputs, engine: jobs.Engine) -> dict[str, Ranking]:

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from scipy import sparse
-from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 
 from trait_lib.selection.models import dsir, kernels, linear
@@ -67,15 +66,6 @@ def counts(texts: Sequence[str], form: str = "words") -> sparse.csr_matrix:
         again = counts(linear.written(array, rows, form).to_pylist(), "plain")
         found = sparse.vstack([found, again]).tocsr()[order]
     return found
-
-
-def features(
-    seed: Sequence[str], sample: Sequence[str], form: str = "words"
-) -> tuple[sparse.csr_matrix, sparse.csr_matrix, np.ndarray]:
-    """TF-IDF of the seed's and the sample's documents, and the idf of each bucket, (BUCKETS,)."""
-    weigher = TfidfTransformer(sublinear_tf=True)
-    every = weigher.fit_transform(counts([*seed, *sample], form))
-    return every[: len(seed)], every[len(seed) :], weigher.idf_
 
 
 def fit(
