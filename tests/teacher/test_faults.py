@@ -22,6 +22,7 @@ from trait_lib import ROOT, records
 REQUESTS = 2000
 KILLS = 5
 STALL_SECONDS = 30
+NO_COMPLETION = {"malformed", "no choices"}
 
 PROGRAM = """
 import asyncio, json, sys
@@ -86,7 +87,7 @@ class Broken:
 
     def __call__(self, number, body):
         asked = (body["messages"][0]["content"], body["seed"] - 5)
-        fault = self.fault(random.Random(f"{self.seed}|{asked}|{number}").random())
+        fault = self.at(asked, number)
         with self.lock:
             self.faults.update([fault] if fault else [])
             self.good.update([] if fault else [asked])
@@ -103,6 +104,15 @@ class Broken:
             "no choices": {"body": json.dumps(reply(body) | {"choices": []})},
             "stalled": {"body": full},
         }[fault]
+
+    def at(self, asked, number):
+        """The fault of the nth send. Status 200 without a completion never comes twice in a row:
+        the same answer twice is a rejection, and no fault that passes."""
+        now, before = (
+            self.fault(random.Random(f"{self.seed}|{asked}|{n}").random())
+            for n in (number, number - 1)
+        )
+        return "500" if {now, before} <= NO_COMPLETION else now
 
     @staticmethod
     def fault(lot):

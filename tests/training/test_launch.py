@@ -66,6 +66,7 @@ def test_other_settings_are_another_run(plain, configuration, measured):
 @pytest.mark.slow
 def test_the_error_of_the_child_is_shown(runs, tmp_path, configuration):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "config.json").write_text('{"model_type": "mistral"}')  # no weights
     config = configuration(model=str(tmp_path / "empty"), model_config=None)
     with pytest.raises(RuntimeError, match=r"(?s)exit code 1; rank 0: .*empty.*train\.out"):
         launch.run(tmp_path / "run", config, 1)

@@ -122,6 +122,8 @@ class Sender(Generic[T]):
                 if isinstance(retry, NoCompletion):
                     answers.append(error)
                     self._heed_answer(error)
+                else:
+                    answers.clear()
                 if isinstance(retry, TimedOut):
                     self._tell_timeout(number)
             if number + 1 < self.limits.tries:
