@@ -39,6 +39,13 @@ BROKEN = (isal_zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError)  # of o
 BLOCK = 1 << 18  # compressed bytes read at a time
 BATCH_ROWS = 1024
 BOM = b"\xef\xbb\xbf"
+MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"PAR1": "parquet",
+}
 
 
 class BadRow(ValueError):
@@ -114,12 +121,16 @@ def pieces(path: str | Path, consumed: list[int] | None = None) -> Iterator[byte
 
     Raises:
         Damaged: the compressed data are broken, or end before they are whole.
+        BadRow: compressed data, or a table, under the name of something else; never skipped.
     """
     make, counted = PACKED.get(_packing(path)), consumed or [0]
     with open(path, "rb") as handle:
         blocks = _counting(handle, counted)
         data = (piece for piece in (_inflate(blocks, make) if make else blocks) if piece)
-        yield next(data, b"").removeprefix(BOM)
+        first = next(data, b"")
+        if inside := next((kind for magic, kind in MAGIC.items() if first.startswith(magic)), ""):
+            raise BadRow(f"{path}: holds {inside} data, its name says otherwise; rename it")
+        yield first.removeprefix(BOM)
         yield from data
 
 

@@ -133,3 +133,33 @@ def test_documents_of_files_of_one_name_do_not_share_ids(tmp_path):
         write(tmp_path / folder / "d.jsonl", [{"text": "one"}])
     ids = [documents(shard)[1][0]["id"] for shard in shards.find([tmp_path])]
     assert ids == ["0-d.jsonl:1", "1-d.jsonl:1"]
+
+
+def test_folders_that_a_pattern_matches_are_searched(tmp_path):
+    for name in ("a.jsonl", "deep/b.jsonl", "deep/deeper/c.jsonl"):
+        path = tmp_path / "corpus" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        records.write_rows(path, [{"text": name}])
+    for pattern in ("corpus/*", "corpus/**", "corp*"):
+        found = shards.find([str(tmp_path / pattern)])
+        assert [shard.title for shard in found] == ["a.jsonl", "b.jsonl", "c.jsonl"]
+        assert not sum(shards.passed_over([str(tmp_path / pattern)]).values())
+
+
+@pytest.mark.parametrize("target", ["nowhere.jsonl", "lost.jsonl"])
+def test_a_link_to_nothing_is_named(tmp_path, target):
+    (tmp_path / "lost.jsonl").symlink_to(tmp_path / target)
+    for source in (tmp_path, tmp_path / "lost.jsonl"):
+        with pytest.raises(shards.NoCorpus, match=r"lost.jsonl is a link to nothing"):
+            shards.find([source])
+
+
+@pytest.mark.parametrize(
+    ("pack", "kind"),
+    [(gzip.compress, "gzip"), (zstandard.compress, "zstd"), (bz2.compress, "bzip2")],
+)
+def test_compressed_data_under_a_plain_name_are_never_skipped_rows(tmp_path, pack, kind):
+    (tmp_path / "a.jsonl").write_bytes(pack(b'{"text": "one"}\n'))
+    [shard] = shards.find([tmp_path])
+    with pytest.raises(records.BadRow, match=rf"a.jsonl: holds {kind} data.*rename it"):
+        list(tables.read(shard, on_bad="skip"))

@@ -134,8 +134,9 @@ def _files(source: str | Path, parameter: str, base: Path, passed: Counter[str])
     elif path.exists():
         files = [path]
     else:
-        files = [Path(file) for file in sorted(glob.glob(str(path), recursive=True))]
-        files = [file for file in files if file.is_file()]
+        files = list(_matching(path, passed))
+    if lost := next((file for file in files if not file.exists()), None):
+        raise NoCorpus(f"{parameter}: {lost} is a link to nothing; mend or remove it")
     if not files:
         raise NoCorpus(
             f"{parameter}: {str(source)!r} is no file, folder or pattern with files to read "
@@ -143,6 +144,16 @@ def _files(source: str | Path, parameter: str, base: Path, passed: Counter[str])
             "the path in the parameters"
         )
     return files
+
+
+def _matching(pattern: Path, passed: Counter[str]) -> Iterator[Path]:
+    """The files that a pattern matches, and those below the folders that it matches."""
+    matched = [Path(found) for found in sorted(glob.glob(str(pattern), recursive=True))]
+    entered = {place for place in matched if place.is_dir()}
+    for place in matched:
+        if not entered.isdisjoint(place.parents):
+            continue  # found below that folder
+        yield from sorted(_below(place, passed)) if place in entered else [place]
 
 
 def _below(folder: Path, passed: Counter[str]) -> Iterator[Path]:
