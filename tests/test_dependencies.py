@@ -112,7 +112,7 @@ def test_the_lock_holds_what_the_extras_of_the_tests_need(name):
 
 # distributions whose import has another name
 IMPORT_NAMES = {
-    "fasttext-numpy2": "fasttext",
+    "fasttext-community": "fasttext",
     "ipython": "IPython",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",

@@ -37,7 +37,7 @@ STAGES = (
 SHARED_STAGES = STAGES[:3]
 SCRATCH = "scratch"
 RECORDED_PACKAGES = (
-    "torch transformers accelerate deepspeed fasttext-numpy2 openai datasets tokenizers "
+    "torch transformers accelerate deepspeed fasttext-community openai datasets tokenizers "
     "papermill numpy scikit-learn math-verify"
 ).split()
 

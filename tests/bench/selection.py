@@ -420,7 +420,7 @@ def main() -> None:
     print("\n".join(show(result)))
     if given.quick:
         return
-    packages = ("numba", "numpy", "pyarrow", "orjson", "fasttext-numpy2")
+    packages = ("numba", "numpy", "pyarrow", "orjson", "fasttext-community")
     result |= {
         "command": "make bench-selection",
         "date": datetime.date.today().isoformat(),
