@@ -220,8 +220,9 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> 
     folder becomes visible only when `build` has succeeded.
     """
     folder = runs_dir() / "cache" / f"{name}-{hash_value(key)[:16]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_name(f".{folder.name}.lock"), "w") as lock:
+    lock_file = folder.parent / "locks" / folder.name
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock_file, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two processes that want the same folder: one builds it
         if not folder.exists():
             partial = folder.with_name(f"{folder.name}.partial")
