@@ -184,6 +184,9 @@ def test_loopback_is_known_by_any_name(host, here):
         ("<think>a<think>b</think>c</think>d", "d"),
         ("<reasoning>a</reasoning>b<think>c</think>d", "bd"),
         ("◁think▷a◁/think▷b", "b"),
+        ("&lt;think&gt;a&lt;/think&gt;b", "b"),
+        ("< think >a</ think >b", "b"),
+        ("<seed:think>a</seed:think>b", "b"),
     ],
 )
 def test_thoughts_are_cut(text, left):

@@ -21,9 +21,11 @@ USAGE = ("prompt_tokens", "completion_tokens")
 MOST_TOKENS = 10**9  # more is no count
 LONGEST_WORDS = 300  # characters of what a server said
 PAGE_PARTS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
-_MARK = r"(?:think|thinking|thought|reasoning)"
-THOUGHT_START = re.compile(rf"<{_MARK}>|\[think\]|◁think▷", re.IGNORECASE)
-THOUGHT_END = re.compile(rf"</{_MARK}>|\[/think\]|◁/think▷", re.IGNORECASE)
+_MARK = r"(?:seed:think|think|thinking|thought|reasoning)"
+THOUGHT_START = re.compile(rf"(?:<|&lt;)\s*{_MARK}\s*(?:>|&gt;)|\[think\]|◁think▷", re.IGNORECASE)
+THOUGHT_END = re.compile(
+    rf"(?:<|&lt;)\s*/\s*{_MARK}\s*(?:>|&gt;)|\[/think\]|◁/think▷", re.IGNORECASE
+)
 THOUGHT = re.compile(
     rf"(?:{THOUGHT_START.pattern}).*?(?:{THOUGHT_END.pattern})\s*", re.DOTALL | re.IGNORECASE
 )
