@@ -9,6 +9,7 @@ SETTINGS = {
     "replay_stage2": 0.2,
     "seed_share": 0.1,
     "finetune_tokens": 500,
+    "passages_share": 0.5,
 }
 FILES = {source: f"{source}.jsonl" for source in arms.FILES}
 
@@ -23,10 +24,11 @@ def tokens_of(name):
     return total
 
 
-TWO_STAGE = [name for name, arm in arms.ARMS.items() if not arm.finetunes]
+EVERY = arms.ARMS | arms.CONTROLS
+EQUAL = [name for name, arm in EVERY.items() if not (arm.finetunes or arm.as_often_as)]
 
 
-@pytest.mark.parametrize("name", TWO_STAGE)
+@pytest.mark.parametrize("name", EQUAL)
 def test_every_arm_has_the_same_budget_and_whole_stages(name):
     stages = arms.stages(name, SETTINGS, FILES)
     assert sum(stage["tokens"] for stage in stages) == 1000
@@ -35,7 +37,7 @@ def test_every_arm_has_the_same_budget_and_whole_stages(name):
         assert all(source["file"] == f"{source['name']}.jsonl" for source in stage["sources"])
 
 
-@pytest.mark.parametrize("name", arms.ARMS)
+@pytest.mark.parametrize("name", EVERY)
 def test_an_arm_reads_the_sources_that_it_names(name):
     used = {s["name"] for stage in arms.stages(name, SETTINGS, FILES) for s in stage["sources"]}
     assert used == set(arms.sources(name))
@@ -70,6 +72,27 @@ def test_an_arm_of_one_part_gets_all_tokens():
     assert tokens_of("stage2_only") == {"passages": 800, "replay": 200}
     assert tokens_of("random") == {"random": 750, "replay": 250}
     assert tokens_of("stage1_only") == {"selected": 675, "seed": 75, "replay": 250}
+
+
+def test_shorter_passages_are_read_as_often_and_not_more_often():
+    equal, fewer = (tokens_of(f"no_enlightenment{end}") for end in ("", "_equal_passages"))
+    assert equal["passages_no_enlightenment"] == tokens_of("trait")["passages"]
+    assert fewer["passages_no_enlightenment"] == equal["passages_no_enlightenment"] / 2
+    assert fewer["selected"] == equal["selected"]
+
+
+@pytest.mark.parametrize("name", ["random_passages", "dsir_passages", "no_quality_filter"])
+def test_other_documents_come_before_the_same_passages(name):
+    assert tokens_of(name)["passages"] == tokens_of("trait")["passages"]
+    assert arms.find(name).documents in tokens_of(name)
+
+
+def test_a_control_differs_from_trait_in_one_source():
+    for name, control in arms.CONTROLS.items():
+        own, whole = tokens_of(name), tokens_of("trait")
+        assert len(own.keys() - whole.keys()) == len(whole.keys() - own.keys()) == 1
+        assert sum(own.values()) == sum(whole.values()), control.meaning
+    assert not (arms.ARMS.keys() | arms.CONTROLS.keys()) & arms.ANSWERERS.keys()
 
 
 def test_fine_tuning_reads_the_training_problems_and_starts_where_another_arm_ended():

@@ -28,7 +28,7 @@ def laid_out(values, arm):
     if arms.find(arm).finetunes:
         tokens = values["finetune_epochs"] * values["finetune_epoch_tokens"]
         values = {**finetune.settings(values), "finetune_tokens": tokens}
-    return values, arms.stages(arm, values, files)
+    return values, arms.stages(arm, {"passages_share": 1.0, **values}, files)
 
 
 @pytest.mark.parametrize("arm", arms.ARMS)

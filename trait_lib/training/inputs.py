@@ -12,7 +12,7 @@ from typing import Any
 
 from trait_lib import pretrained, records, run
 from trait_lib.training import arms, finetune
-from trait_lib.training.data import proof
+from trait_lib.training.data import proof, shards
 from trait_lib.training.loop import heldout
 
 BASE = "00_start_here"
@@ -46,6 +46,8 @@ def starting_model(stage: run.Stage, values: Values) -> dict[str, str]:
 def gather(stage: run.Stage, values: Values) -> dict[str, str]:
     """The file of each source of the arm, by the name of the source; bare names in a dry run."""
     sources = arms.sources(values["arm"])
+    if counted := arms.find(values["arm"]).as_often_as:
+        sources.append(counted)
     if values["dry_run"]:
         return {source: arms.FILES[source][1] for source in sources}
     return {source: str(_file_of(stage, source, values)) for source in sources}
@@ -80,13 +82,20 @@ def settings(values: Values, files: Mapping[str, str], model: Mapping[str, str])
     """The settings of the arm's training: the notebook's own, or with those of fine-tuning.
 
     Fine-tuning also gets `finetune_tokens`, the tokens of all its epochs; in a dry run, which has
-    no file to count in, by the guess `finetune_epoch_tokens`.
+    no file to count in, by the guess `finetune_epoch_tokens`. An arm that reads its passages as
+    often as others gets `passages_share`, 1 in a dry run; see `arms.stages`.
     """
-    if not arms.find(values["arm"]).finetunes:
-        return values
-    one = values["finetune_epoch_tokens"]
+    arm, tokenizer = arms.find(values["arm"]), None
     if not values["dry_run"]:
         tokenizer = pretrained.tokenizer(model["name_or_path"], model["end_mark"])
+    if arm.as_often_as:
+        read = [files[name] for name in (arm.passages, arm.as_often_as)] if tokenizer else []
+        own, whole = [shards.tokenise(file, tokenizer).tokens.size for file in read] or (1, 1)
+        return {**values, "passages_share": own / whole}
+    if not arm.finetunes:
+        return values
+    one = values["finetune_epoch_tokens"]
+    if tokenizer:
         length, learned = values["sequence_length"], values["finetune_loss"]
         one = finetune.epoch_tokens(files["tasks"], tokenizer, length, learned)
     return {**finetune.settings(values), "finetune_tokens": one * values["finetune_epochs"]}

@@ -138,7 +138,9 @@ def test_every_way_of_selecting_is_written_for_its_arm_and_no_other_file_stays(r
     stage = Stage("01_data_selection", tmp_path, {})
     stage.path("regression.jsonl.zst").write_bytes(b"of an earlier run")
     files = methods.write_texts(stage, selections)
-    assert list(files) == ["selected.jsonl.zst", "mined.jsonl.zst", "random.jsonl.zst"]
+    assert list(files) == [
+        f"{name}.jsonl.zst" for name in ("selected", "unfiltered", "mined", "random")
+    ]
     rows = list(records.read_rows(stage.path("selected.jsonl.zst")))
     assert [(row["id"], row["text"]) for row in rows] == [("d3", "text 3"), ("d4", "text 4")]
     assert {file.name for file in tmp_path.glob("*.zst")} == set(files)

@@ -19,13 +19,14 @@ from trait_lib.selection.inputs import Inputs
 from trait_lib.selection.models import dsir, linear, mining, regression
 from trait_lib.selection.scan import corpus, estimate, jobs
 
-CLASSIFIER, REGRESSION, MINED = "classifier", "regression", "mined"
+CLASSIFIER, REGRESSION, MINED, SHUFFLED = "classifier", "regression", "mined", "shuffled"
 DSIR, RANDOM, UNFILTERED = "DSIR", "random", "unfiltered"
 
 MEANING = {
     CLASSIFIER: "the paper's: fastText, seed against general text",
     REGRESSION: "logistic regression on TF-IDF, seed against a sample of the corpus",
     MINED: "the regression, mined in rounds where the corpus lacks the seed's style (ours)",
+    SHUFFLED: "the classifier, trained on shuffled labels: a control that must fail",
 }
 
 
@@ -104,7 +105,7 @@ def gather(stage: Stage, found: mining.Mined | None) -> dict[str, Ranking]:
     """The rankings of `rank_by` and `compare`, the chosen one first.
 
     Args:
-        stage: where `classifier.bin` is.
+        stage: where `classifier.bin` is, and `shuffled.bin` where that is named.
         found: from `search`.
     """
     asked = stage.params
@@ -112,8 +113,8 @@ def gather(stage: Stage, found: mining.Mined | None) -> dict[str, Ranking]:
     for name in named(asked["rank_by"], asked["compare"]):
         column = "log_odds" if name == CLASSIFIER else f"log_odds_{name}"
         how = stage.folder / SCRATCH, asked["text_form"], column
-        if name == CLASSIFIER:
-            scorer = linear.publish(stage.path("classifier.bin"), *how)
+        if name in (CLASSIFIER, SHUFFLED):
+            scorer = linear.publish(stage.path(f"{name}.bin"), *how)
         else:
             scorer = regression.publish(found.start if name == REGRESSION else found.model, *how)
         rankings[name] = Ranking(name, _by(column), scorer, column)
@@ -182,7 +183,7 @@ def write_texts(stage: Stage, selections: Mapping[str, Selection]) -> dict[str, 
     Returns:
         File name -> its selection.
     """
-    first, *others = [name for name in selections if name != UNFILTERED]
+    first, *others = selections
     files = {"selected.jsonl.zst": first} | {f"{n.lower()}.jsonl.zst": n for n in others}
     for name in {f"{n.lower()}.jsonl.zst" for n in (*MEANING, DSIR, RANDOM)} - set(files):
         stage.path(name).unlink(missing_ok=True)

@@ -46,6 +46,13 @@ def split(items: Sequence[str], share: float, maximum: int, seed: int) -> tuple[
     return [items[i] for i in order[:number]], [items[i] for i in order[number:]]
 
 
+def shuffled(positives: Sequence[str], negatives: Sequence[str], seed: int) -> tuple[list, list]:
+    """The same examples with their labels shuffled: what learns from them knows no domain."""
+    texts = [*positives, *negatives]
+    mixed = [texts[i] for i in np.random.default_rng(seed).permutation(len(texts))]
+    return mixed[: len(positives)], mixed[len(positives) :]
+
+
 # --- the model --------------------------------------------------------------------------------
 
 
