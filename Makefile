@@ -52,7 +52,7 @@ export DATA
 
 ROOMS := selection passages training evaluation contamination
 
-.PHONY: help reproduce smoke test test-units test-notebooks lab ray tensorboard env notebooks html \
+.PHONY: help reproduce smoke test test-units test-notebooks test-pages lab ray tensorboard env notebooks html \
   lint clean clean-runs check bench $(ROOMS:%=bench-%) bench-mixture $(STAGES)
 
 help:
@@ -66,7 +66,8 @@ help:
 	@echo '  make smoke          both domains, as small as they can be      3 min, 3 GB'
 	@echo '  make test           unit tests, smoke tier, notebooks again    15 min, 6 GB'
 	@echo '  make lab            JupyterLab on the notebooks (LAB_ARGS=...) 1 min more to install, network'
-	@echo '  make notebooks      refresh the committed notebooks and figures from runs/math/replica: seconds'
+	@echo '  make notebooks      refresh the committed notebooks and figures; all changes committed first: 10 min'
+	@echo '  make test-pages     the pages in headless Chromium, with axe-core; needs chromium and npm: 1 min'
 	@echo '  make html           render the pages of a run again            seconds'
 	@echo '  make lint           ruff on code and notebooks                 seconds'
 	@echo '  make ray            Ray, for selection on a cluster            1 min, 600 MB, network'
@@ -183,13 +184,26 @@ test-units: | $(ENVIRONMENT)
 
 # nbval, strict: every cell's text must be what is committed, except in cells that say otherwise
 test-notebooks: export TRAIT_RUNS := $(RUNS)/test-notebooks
-test-notebooks: | $(ENVIRONMENT)
+test-# axe-core comes from npm; TRAIT_PAGES=folder adds the pages of a run to the committed notebooks
+test-pages: | $(ENVIRONMENT)
+	@command -v npm >/dev/null || { echo 'error: make test-pages needs npm (Node.js) and chromium' >&2; exit 1; }
+	@npm ci --prefix tests/pages --ignore-scripts --no-audit --no-fund --silent
+	@$(PY) -m pytest -rs tests/pages
+
+notebooks: | $(ENVIRONMENT)
 	@rm -rf "$$TRAIT_RUNS" && mkdir -p "$$TRAIT_RUNS"
 	@$(PY) -m pytest -o addopts= -q -p no:cacheprovider --nbval --nbval-current-env --durations=10 \
 	  $(STAGES:%=notebooks/%.ipynb) >"$$TRAIT_RUNS/log" 2>&1; \
 	code=$$?; cat "$$TRAIT_RUNS/log"; [ $$code = 0 ] && rm -rf "$$TRAIT_RUNS"; exit $$code
 
-notebooks:
+# axe-core comes from npm; TRAIT_PAGES=folder adds the pages of a run to the committed notebooks
+test-pages: | $(ENVIRONMENT)
+	@command -v npm >/dev/null || { echo 'error: make test-pages needs npm (Node.js) and chromium' >&2; exit 1; }
+	@npm ci --prefix tests/pages --ignore-scripts --no-audit --no-fund --silent
+	@$(PY) -m pytest -rs tests/pages
+
+notebooks: | $(ENVIRONMENT)
+	@$(TRAIT) committed
 	@$(MAKE) --no-print-directory reproduce DOMAIN=math TIER=replica SEED=0 ARM=trait
 	@$(TRAIT) publish
 

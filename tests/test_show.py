@@ -2,10 +2,12 @@
 
 import csv
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 
 from trait_lib import show
+from trait_lib.training import arms
 
 ALT = "A line that rises from three to four."
 
@@ -23,6 +25,8 @@ def test_same_figure_same_bytes(tmp_path):
     assert first == second
     assert first.startswith(b"\x89PNG")
     assert b"Software" not in first
+    drawings = [(tmp_path / name).read_bytes() for name in ("a.svg", "b.svg")]
+    assert drawings[0] == drawings[1] and b"<svg" in drawings[0] and b"date" not in drawings[0]
 
 
 def test_data_and_alt_text_stand_beside_the_picture(tmp_path):
@@ -40,7 +44,8 @@ def test_the_notebook_shows_the_picture_once_with_its_alt_text(tmp_path, monkeyp
     show.save(line(), tmp_path / "a.png", [{"x": 1}], "Two words,\n  then two more.")
     ((data, metadata),) = shown
     assert data["image/png"] == (tmp_path / "a.png").read_bytes()
-    assert metadata == {"image/png": {"alt": "Two words, then two more."}}
+    about = {"alt": "Two words, then two more.", "file": f"{tmp_path.name}/a.png"}
+    assert metadata == {"image/png": about}
     assert plt.get_fignums() == []  # closed: the inline backend would show it again
 
 
@@ -60,3 +65,56 @@ def test_a_figure_without_data_or_words_is_refused_and_leaves_nothing(
         show.save(line(), tmp_path / name, data, alt)
     assert list(tmp_path.iterdir()) == []
     plt.close("all")
+
+
+def test_a_method_has_one_look_and_no_other_has_it():
+    families = [
+        "classifier unfiltered DSIR regression mined random".split(),
+        "selected seed replay passages passages_no_enlightenment tasks mined random dsir".split(),
+        "domain passages general".split(),
+        "base adapted".split(),
+        list(arms.ARMS),
+    ]
+    for names in families:
+        looks = [tuple(show.look(name).values()) for name in names if name != "random"]
+        assert len(set(looks)) == len(looks), names
+    assert show.look("dsir") == show.look("DSIR") != show.look("mined") == show.look("trait_mined")
+    assert {mpl.colors.to_hex(colour).upper() for colour, _ in show.LOOKS.values()} <= set(
+        show.COLOURS
+    )
+    assert show.look("of a user")["color"] == show.GREY
+
+
+def test_lines_are_named_at_their_ends_and_names_keep_apart():
+    fig, ax = plt.subplots()
+    for name in ("a", "b", "c"):
+        ax.plot([0, 1], [0, 1], label=name)
+    ax.plot([0, 1], [0.5, 0.5])  # no label, no name
+    show.label_lines(ax, gap=0.1)
+    assert [text.get_text() for text in ax.texts] == ["a", "b", "c"]
+    heights = sorted(text.xyann[1] for text in ax.texts)
+    assert heights[1] - heights[0] >= 0.0999 and heights[2] - heights[1] >= 0.0999
+    assert all(text.xy == (1, 1) for text in ax.texts)
+    plt.close(fig)
+
+
+ROWS = [{"task": "a <b>", "n": 1200, "p_holm": 0.25}, {"task": "c", "p_holm": None}]
+
+
+def test_a_table_is_html_in_a_notebook_and_text_beside_it(monkeypatch):
+    shown = []
+    monkeypatch.setattr(show, "get_ipython", lambda: object())
+    monkeypatch.setattr(show, "display", lambda data, raw: shown.append(data))
+    show.table(ROWS, ["task", "n", "p_holm"])
+    (data,) = shown
+    assert data["text/plain"] == show.text_table(ROWS, ["task", "n", "p_holm"])
+    assert '<th scope="col">task</th>' in data["text/html"]
+    assert '<th scope="row">a &lt;b&gt;</th>' in data["text/html"]
+    assert '<td style="text-align: right">1,200</td>' in data["text/html"]
+    assert "p holm</th>" in data["text/html"]
+
+
+def test_a_table_is_text_in_a_terminal(capsys):
+    show.table(ROWS)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["task", "n", "p_holm"] and lines[2].split()[2] == "1,200"

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import time
@@ -36,6 +37,7 @@ STAGES = (
 )
 SHARED_STAGES = STAGES[:3]
 SCRATCH = "scratch"
+CHANGED = "+changes"
 RECORDED_PACKAGES = (
     "torch transformers accelerate deepspeed fasttext-community openai datasets tokenizers "
     "papermill numpy scikit-learn math-verify"
@@ -168,6 +170,7 @@ class Stage:
             "results": dict(results or {}),
             "packages": {name: metadata.version(name) for name in RECORDED_PACKAGES},
             "python": platform.python_version(),
+            "machine": machine(),
             "git": git_commit(),
             **_cost_since(self.started),
         }
@@ -235,12 +238,21 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[Path], None]) -> 
 
 def git_commit() -> str:
     """The commit of the checkout, with `+changes` when files differ, or `unknown`."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", f"--dirty={CHANGED}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return done.stdout.strip() or "unknown"
+
+
+def machine() -> str:
+    """The kind of machine in words: system, processor and cores, no name and no address."""
+    lines = Path("/proc/cpuinfo")
+    text = lines.read_text(encoding="utf-8", errors="replace") if lines.exists() else ""
+    model = re.search(r"(?m)^model name\s*: (.*)$", text)
+    processor = model[1].strip() if model else platform.processor() or platform.machine()
+    return f"{platform.system()} {platform.machine()}, {processor}, {os.cpu_count()} cores"
 
 
 def _cost_since(started: float) -> dict[str, float]:

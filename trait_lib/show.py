@@ -1,4 +1,4 @@
-"""Figures, each a PNG with the numbers that it plots and words that say what it shows; tables.
+"""Figures, each with the numbers that it plots and words that say what it shows; tables; looks.
 
 Not stated in the paper; ours because a figure must be checkable (the CSV), readable without
 sight (the alt text), and the same bytes for the same numbers (so that `git diff` stays empty).
@@ -7,6 +7,8 @@ sight (the alt text), and the same bytes for the same numbers (so that `git diff
 from __future__ import annotations
 
 import csv
+import html
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,34 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from IPython import get_ipython
 from IPython.display import display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from trait_lib.records import atomic_path
 
 # Okabe and Ito's palette, told apart with every common colour blindness; without its yellow,
 # which is too faint for lines on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = COLOURS
+GREY = "#777777"  # of lines that are no data
 DPI = 110
+# One look for one method in every figure: its colour, and a marker for eyes and printers without
+# colours. Blue is TRAIT's own way; a text, its selection and the arm that trains on it share one.
+LOOKS = {
+    **dict.fromkeys(("classifier", "selected", "domain", "trait", "adapted"), (BLUE, "o")),
+    **dict.fromkeys(("in domain", "trait_finetuned"), (BLUE, "*")),
+    **dict.fromkeys(("DSIR", "dsir"), (VERMILLION, "s")),
+    **dict.fromkeys(("mined", "trait_mined"), (PURPLE, "D")),
+    **dict.fromkeys(("random", "replay", "general", "other"), (BLACK, "x")),
+    **dict.fromkeys(("base", "base_finetuned"), (BLACK, "d")),
+    **dict.fromkeys(("regression", "seed"), (GREEN, "^")),
+    **dict.fromkeys(("unfiltered", "stage1_only"), (SKY, "v")),
+    **dict.fromkeys(("passages", "stage2_only", "enlightenment"), (ORANGE, "P")),
+    **dict.fromkeys(("no_enlightenment", "passages_no_enlightenment", "paragraph"), (GREEN, "X")),
+    **dict.fromkeys(("borderline", "no_replay", "tasks"), (VERMILLION, "<")),
+    **dict.fromkeys(("one_mixed_stage", "whole text"), (PURPLE, "h")),
+}
 
 
 def style() -> None:
@@ -49,8 +71,57 @@ def style() -> None:
             "lines.linewidth": 1.8,
             "savefig.dpi": DPI,
             "savefig.facecolor": "white",
+            "svg.hashsalt": "trait",  # else an SVG's ids are drawn anew each time
         }
     )
+
+
+def look(name: str) -> dict[str, str]:
+    """Colour and marker of a method, text or arm, for matplotlib: the same in every figure."""
+    colour, marker = LOOKS.get(name, (GREY, "."))
+    return {"color": colour, "marker": marker}
+
+
+def label_lines(ax: Axes, gap: float = 0.075) -> None:
+    """Name each labelled line of `ax` at its right end, in place of a legend.
+
+    `gap` is the least distance of two names, as a share of the height of the axes.
+    """
+    lines = [line for line in ax.get_lines() if line.get_label()[0] != "_"]
+    ax.get_ylim()  # settles the limits, which decide where an end lies
+    to_axes = ax.transData + ax.transAxes.inverted()
+    ends = [tuple(line.get_xydata()[-1]) for line in lines]
+    heights = [float(to_axes.transform(end)[1]) for end in ends]
+    placed = _apart(heights, gap)
+    for line, end, height in zip(lines, ends, placed, strict=True):
+        ax.annotate(
+            line.get_label(),
+            end,
+            (1.04, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=9,
+            arrowprops={"arrowstyle": "-", "color": line.get_color(), "shrinkA": 1, "shrinkB": 3},
+            annotation_clip=False,
+        )
+
+
+def _apart(heights: Sequence[float], gap: float) -> list[float]:
+    """The heights, moved as little as a simple rule can so that any two are `gap` apart."""
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    placed = list(heights)
+    for before, i in itertools.pairwise(order):
+        placed[i] = max(placed[i], placed[before] + gap)
+    top = max([1.0, *heights])
+    for i in reversed(order):
+        placed[i] = min(placed[i], top)
+        top = placed[i] - gap
+    return placed
+
+
+def thousands(axis: Any) -> None:
+    """Write the numbers of a matplotlib axis as 50,000."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
 def save(
@@ -63,9 +134,9 @@ def save(
 
     Args:
         fig: the matplotlib figure.
-        path: where the PNG goes; `name.csv` and `name.alt.txt` are written beside it.
+        path: where the PNG goes; `name.svg`, `name.csv`, `name.alt.txt` are written beside it.
         data: the plotted numbers, one dictionary a row; the columns are all their keys.
-        alt: what the figure shows, in a sentence or two, for readers who cannot see it.
+        alt: what the figure shows, with its values, for readers who cannot see it.
 
     Raises:
         ValueError: the path is not a PNG, the data is empty, or the alt text has fewer than
@@ -80,8 +151,13 @@ def save(
     if not data:
         raise ValueError(f"{path.name}: no data; give the rows that the figure plots")
     # no software name, no date: the same figure gives the same bytes
-    with atomic_path(path) as temporary:
-        fig.savefig(temporary, format="png", metadata={"Software": None})
+    none = {"Creator": None, "Date": None}
+    for file, kind, about in (
+        (path, "png", {"Software": None}),
+        (path.with_suffix(".svg"), "svg", none),
+    ):
+        with atomic_path(file) as temporary:
+            fig.savefig(temporary, format=kind, metadata=about)
     write_table(path.with_suffix(".csv"), data)
     with atomic_path(path.with_suffix(".alt.txt")) as temporary:
         temporary.write_text(alt + "\n", encoding="utf-8")
@@ -89,7 +165,7 @@ def save(
     if get_ipython() is not None:
         display(
             {"image/png": path.read_bytes(), "text/plain": f"Figure: {alt}"},
-            metadata={"image/png": {"alt": alt}},
+            metadata={"image/png": {"alt": alt, "file": f"{path.parent.name}/{path.name}"}},
             raw=True,
         )
     return path
@@ -125,6 +201,39 @@ def text_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
+def html_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    """The same as an HTML table; each row is headed by its first cell."""
+    columns = list(columns or dict.fromkeys(key for row in rows for key in row))
+    right = [
+        ' style="text-align: right"' if all(_is_number(row.get(column)) for row in rows) else ""
+        for column in columns
+    ]
+    head = "".join(
+        f'<th scope="col"{side}>{html.escape(column.replace("_", " "))}</th>'
+        for column, side in zip(columns, right, strict=True)
+    )
+    lines = []
+    for row in rows:
+        cells = [html.escape(_cell(row.get(column))) for column in columns]
+        first = f'<th scope="row"{right[0]}>{cells[0]}</th>'
+        rest = zip(cells[1:], right[1:], strict=True)
+        lines.append(f"<tr>{first}{''.join(f'<td{side}>{cell}</td>' for cell, side in rest)}</tr>")
+    body = "\n".join(lines)
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Show rows as a table: in a notebook as HTML, with the aligned text beside it; else as text.
+
+    `columns` as in `text_table`.
+    """
+    text = text_table(rows, columns)
+    if get_ipython() is None:
+        print(text)
+    else:
+        display({"text/html": html_table(rows, columns), "text/plain": text}, raw=True)
+
+
 def _is_number(value: Any) -> bool:
     return value is None or isinstance(value, int | float)
 
@@ -132,6 +241,8 @@ def _is_number(value: Any) -> bool:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

@@ -147,8 +147,8 @@ def test_domains_without_pairs_keywords_or_general_questions():
     assert [row["name"] for row in found] == [
         "sums", "entities in passages", "entities in documents only",
     ]  # fmt: skip
-    text = summary.as_text(summary.build(found, comparison.headline(found), []))
-    assert "mean accuracy 0.333 -> 0.333, 1.0 times" in text
+    notes = summary.build(found, comparison.headline(found), [])["notes"]
+    assert "mean accuracy 0.333 -> 0.333, 1.0 times" in notes
 
 
 def test_the_summary_is_plain_json_and_fits_a_screen(rows, tmp_path):
@@ -160,9 +160,9 @@ def test_the_summary_is_plain_json_and_fits_a_screen(rows, tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text()) == found
     assert found["table"][0]["low"] is None
     assert set(found["table"][0]) == set(summary.COLUMNS)
-    lines = summary.as_text(found).splitlines()
-    assert len(lines) < 40 and max(map(len, lines)) <= 120
-    assert "items: 9 from wrong to right, 0 from right to wrong" in lines
+    lines = charts.show.text_table(found["table"], found["columns"]).splitlines()
+    assert len(lines) + len(found["notes"]) < 40 and max(map(len, lines)) <= 120
+    assert "items: 9 from wrong to right, 0 from right to wrong" in found["notes"]
 
 
 def test_the_summary_needs_no_torch():
@@ -172,11 +172,15 @@ def test_the_summary_needs_no_torch():
 
 
 def test_figures_plot_what_their_data_says(rows):
-    fig, data = charts.scores(rows, "title", "share")
+    fig, data, alt = charts.scores(rows, "title", "share")
     assert len(data) == len(rows)
+    assert all(f"{r['name']} {r['base']:.3f} to {r['adapted']:.3f}" in alt for r in data)
     assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == [row["name"] for row in data]
-    fig, data = charts.changes(comparison.item_changes(evaluated(1), evaluated(4)))
+    fig, data, alt = charts.changes(comparison.item_changes(evaluated(1), evaluated(4)))
     assert [bar.get_width() for bar in fig.axes[0].patches[:3]] == [3, 3, 3]
+    assert alt.endswith(
+        f"{data[0]['task']} 3 and 0, {data[1]['task']} 3 and 0, {data[2]['task']} 3 and 0."
+    )
     charts.show.plt.close("all")
 
 

@@ -154,7 +154,7 @@ def test_the_committed_notebooks_and_figures_come_from_one_command(tiny):
     assert picture.metadata["image/png"]["alt"] == "A line that rises, nothing else."
     assert printed.text.endswith("in runs/math/replica/data/seed0/02_passage_generation\n")
     assert "papermill" not in path.read_text() and "injected" not in path.read_text()
-    for suffix in (".png", ".csv", ".alt.txt"):
+    for suffix in (".png", ".svg", ".csv", ".alt.txt"):
         assert (tiny / f"figures/02_line{suffix}").exists()
     assert "02_line.png" in (tiny / "figures/README.md").read_text()
     before = path.read_bytes()

@@ -6,7 +6,7 @@ import warnings
 import nbformat
 import pytest
 
-from trait_lib import ROOT
+from trait_lib import ROOT, run
 from trait_lib.repo import pages
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB"  # not looked at, only carried through
@@ -54,10 +54,15 @@ def test_a_formula_that_is_not_understood_is_shown_as_source_with_a_warning(late
     assert shown.startswith("<code>") and "<math" not in shown
 
 
-def test_a_figure_keeps_its_alt_text():
+def test_a_figure_keeps_its_alt_text_and_names_its_source():
     alt = 'Bars: "TRAIT" above base, 3 < 4.'
-    page = pages.page(notebook(code(output({"image/png": PIXEL}, {"image/png": {"alt": alt}}))))
+    about = {"alt": alt, "file": "figures/bars.png"}
+    figure = code(output({"image/png": PIXEL}, {"image/png": about}))
+    page = pages.page(notebook(code(), figure), folder="04_evaluation")
     (image,) = Tags(page).all("img")
+    assert 'Source: <a href="#cell-2">cell [2]</a>' in page and 'id="cell-2"' in page
+    assert 'href="04_evaluation/figures/bars.csv">bars.csv</a>' in page
+    assert 'href="04_evaluation/figures/bars.svg">bars.svg</a>' in page
     assert image["alt"] == alt
     assert image["src"].startswith("data:image/png;base64,")
 
@@ -120,7 +125,62 @@ def test_html_outputs_keep_their_look_and_lose_what_acts_or_loads():
         '<style>b{}</style><script>x()</script><img src="http://x/a.png"><b onclick="x()">a</b>'
     )
     assert pages.plain_html(acting) == "<b>a</b>"
+    shade = '<div style="background:#D6EAF8;color:#111">a</div>'
+    assert "background-color: #D6EAF8" in pages.plain_html(shade)
     assert pages.plain_html('<a href="javascript:x()">a</a>') == "<a>a</a>"
+
+
+def test_braces_of_a_stated_size_show_without_their_backslash():
+    text = pages.mathml(r"\min\Big\{ k \Big\}")
+    assert "\\" not in text.partition("<annotation")[0]
+    assert ">{</mo>" in text and ">}</mo>" in text
+
+
+def test_headings_have_ids_as_in_jupyterlab_and_stand_in_the_contents():
+    text = "# T\n\n## The plan: $k$?\n\n### Deep\n\n## Deep\n\n#### Deeper"
+    page = pages.page(notebook(nbformat.v4.new_markdown_cell(text)))
+    tags = Tags(page)
+    ids = [a["id"] for level in "1234" for a in tags.all(f"h{level}")]
+    assert ids == ["T", "The-plan:-k?", "Deep-2", "Deep", "Deeper"]
+    listed = [a["href"] for a in tags.all("a") if a["href"] != "#main"]
+    assert listed == ["#The-plan:-k?", "#Deep", "#Deep-2"]
+
+
+def test_what_may_be_wide_can_be_reached_by_the_keyboard():
+    text = "| a |\n|---|\n| 1 |\n\n$$x^2$$"
+    cells = [nbformat.v4.new_markdown_cell(text), code(output({"text/html": "<table></table>"}))]
+    page = pages.page(notebook(*cells))
+    assert page.count('tabindex="0"') == 3
+
+
+def test_a_picture_attached_to_a_cell_is_in_the_page():
+    cell = nbformat.v4.new_markdown_cell("![Two words](attachment:a.png)")
+    cell.attachments = {"a.png": {"image/png": PIXEL}}
+    (image,) = Tags(pages.page(notebook(cell))).all("img")
+    assert image == {"src": f"data:image/png;base64,{PIXEL}", "alt": "Two words"}
+
+
+def test_a_page_leads_on_and_says_from_which_run_it_is():
+    names = ["All runs", "00_start_here", "01_data_selection"]
+    links = [pages.Link(f"x/{name[:2]}.html", name, name[:2] == "00") for name in names]
+    manifest = {
+        "parameters": {"domain": "ads", "tier": "smoke", "seed": 3, "rows": 1},
+        "git": "abc",
+        "python": "3.11.2",
+        "packages": {"torch": "2.13.0"},
+        "machine": "Linux",
+        "wall_seconds": 1.6,
+        "cpu_seconds": 2.0,
+        "peak_memory_gib": 0.5,
+    }
+    text = nbformat.v4.new_markdown_cell("See [it](01_data_selection.ipynb#Scores).")
+    page = pages.page(notebook(text), links, pages.facts_of(manifest))
+    assert '<a href="x/01.html#Scores">it</a>' in page
+    assert 'rel="prev" href="x/Al.html"' in page and 'rel="next" href="x/01.html"' in page
+    foot = page.partition("<footer>")[2]
+    hashed = run.hash_value(manifest["parameters"])[:16]
+    for words in ("ads, smoke, seed 3", "abc", hashed, "2 (CPU 2)", "Linux", "torch 2.13.0"):
+        assert words in foot
 
 
 def test_links_lead_from_page_to_page(tmp_path, monkeypatch):

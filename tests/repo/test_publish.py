@@ -1,9 +1,11 @@
 """Publishing: outputs of a run in the notebook as it stands, and nothing of the machine."""
 
+import subprocess
+
 import nbformat
 import pytest
 
-from trait_lib import ROOT
+from trait_lib import ROOT, records, run
 from trait_lib.repo import publish
 
 V4 = nbformat.v4
@@ -70,3 +72,33 @@ def test_marks_of_the_machine_and_the_moment_are_found(output, words):
 def test_clean_outputs_have_no_marks():
     notebook = V4.new_notebook(cells=[code("x", stream("runs/math/replica 12:30, 3 files"))])
     assert publish.machine_marks(notebook) == []
+
+
+def test_a_changed_tree_is_refused_and_its_files_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "ROOT", tmp_path)
+
+    def git(*words):
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", "-C", tmp_path, *who, *words], check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / "code.py").write_text("x = 1\n")
+    (tmp_path / ".gitignore").write_text("runs/\n")
+    git("add", "-A")
+    git("commit", "-m", "a")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/log").write_text("ignored files do not count")
+    publish.refuse_changes()
+    (tmp_path / "code.py").write_text("x = 2\n")
+    (tmp_path / "new.py").write_text("")
+    with pytest.raises(publish.NotPublishable, match=r"code\.py, new\.py.*commit or stash"):
+        publish.refuse_changes()
+
+
+def test_results_of_a_changed_tree_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAIT_RUNS", str(tmp_path))
+    values = {"domain": "math", "tier": "replica", "seed": 0}
+    manifest = run.stage_dir("00_start_here", values) / "manifest.json"
+    records.write_json(manifest, {"git": "0" * 40 + run.CHANGED})
+    with pytest.raises(publish.NotPublishable, match="uncommitted changes; remove the file"):
+        publish.notebook_from_run("00_start_here", values)

@@ -155,19 +155,32 @@ def test_a_row_of_the_comparison_has_precision_where_there_are_labels():
     }
 
 
-def test_figures_return_what_they_plot():
+def test_figures_return_what_they_plot_and_say_it_in_words():
     rows = [{"left": 0.0, "right": 1.0, "group": "pool", "documents": 3}]
-    fig, plotted = charts.score_histogram(rows, 1.5)
-    assert plotted[:-1] == rows
-    assert plotted[-1] == {"group": "cut", "left": 1.5}
-    charts.plt.close(fig)
-    fig, plotted = charts.precision_budget({"a": [{"tokens": 3, "precision": 1.0}]}, 9)
-    assert {"selection": "a", "tokens": 3, "precision": 1.0} in plotted
-    charts.plt.close(fig)
-    rows = [{"predicted": 0.2, "observed": 0.5, "documents": 2}]
-    fig, plotted = charts.calibration(rows)
-    assert plotted == rows
-    charts.plt.close(fig)
-    fig, plotted = charts.quality_agreement(np.array([2.5]), np.array([3.0]), 2.5)
+    _, plotted, alt = charts.score_histogram(rows, 1.5)
+    assert plotted == [*rows, {"group": "cut", "left": 1.5}]
+    assert "pool: 3 documents" in alt and "1.50" in alt
+    lines = {"a": [{"tokens": 3, "precision": 0.75}], "random": [{"tokens": 3, "precision": 0.03}]}
+    _, plotted, alt = charts.precision_budget(lines, 9)
+    assert {"selection": "a", "tokens": 3, "precision": 0.75} in plotted
+    assert "At the budget of 9: a 0.75, random 0.03." in alt
+    _, plotted, alt = charts.quality_agreement(np.array([2.5]), np.array([3.0]), 2.5)
     assert plotted == [{"given": 3.0, "predicted": 2.5}]
-    charts.plt.close(fig)
+    assert "3: 2.50" in alt
+    charts.plt.close("all")
+
+
+def test_calibration_joins_no_bins_and_shows_how_sure_each_one_is():
+    rows = [
+        {"predicted": 0.5, "observed": 0.0, "documents": 1},
+        {"predicted": 0.9, "observed": 1.0, "documents": 77},
+    ]
+    fig, plotted, alt = charts.calibration(rows)
+    assert [{k: row[k] for k in rows[0]} for row in plotted] == rows
+    assert plotted[0]["high"] == pytest.approx(0.793, abs=1e-3)  # Wilson, one document
+    assert plotted[1]["low"] == pytest.approx(0.952, abs=1e-3)
+    points = [line for line in fig.axes[0].get_lines() if line.get_marker() == "o"]
+    assert [len(line.get_xdata()) for line in points] == [1, 1]  # no line from bin to bin
+    assert [line.get_markerfacecolor() for line in points] == ["white", charts.show.BLUE]
+    assert "predicted 0.500, observed 0.00 (0.00 to 0.79), 1 documents" in alt
+    charts.plt.close("all")

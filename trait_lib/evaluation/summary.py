@@ -1,4 +1,4 @@
-"""`summary.json`: the comparison in a small, flat shape, and its text for one screen.
+"""`summary.json`: the comparison in a small, flat shape.
 
     {"table":    [{"name", "unit", "n", "base", "base_se", "adapted", "adapted_se",
                    "difference", "low", "high", "p_holm"}, ...],
@@ -17,8 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from trait_lib.show import text_table
 
 COLUMNS = (
     *("name", "unit", "n", "base", "base_se", "adapted", "adapted_se"),
@@ -73,8 +71,3 @@ def notes(
         before, after = headline["general_questions_base"], headline["general_questions_adapted"]
         said.append(f"general questions: {before:.3f} -> {after:.3f}")
     return said
-
-
-def as_text(summary: Mapping[str, Any]) -> str:
-    """The table and the notes as plain text of one screen."""
-    return "\n".join([text_table(summary["table"], summary["columns"]), "", *summary["notes"]])

@@ -85,6 +85,20 @@ def report(args: Arguments) -> None:
     print(what.of_run(values_of(run.STAGES[-1], args)))
 
 
+def committed(_args: Arguments) -> None:
+    """Refuse to go on when files differ from the last commit."""
+    from trait_lib.repo import publish as publisher
+
+    publisher.refuse_changes()
+
+
+def picture(_args: Arguments) -> None:
+    """Draw the method again: figures/method.svg and the second cell of each notebook."""
+    from trait_lib.repo import picture as drawing
+
+    print("\n".join(run.on_this_machine(path) for path in drawing.write()))
+
+
 def publish(args: Arguments) -> None:
     """Refresh the committed notebooks and figures from a finished run."""
     from trait_lib.repo import publish as publisher
@@ -93,7 +107,9 @@ def publish(args: Arguments) -> None:
     print("changed:", ", ".join(run.on_this_machine(path) for path in changed) or "no notebook")
 
 
-COMMANDS = {f.__name__: f for f in (check, begin, end, fail, html, report, publish)}
+COMMANDS = {
+    f.__name__: f for f in (check, begin, end, fail, html, report, committed, picture, publish)
+}
 OF_ONE_STAGE = (begin, end, fail)
 
 

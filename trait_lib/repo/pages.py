@@ -8,6 +8,7 @@ template loads scripts from the web and leaves the alt text out.
 from __future__ import annotations
 
 import html
+import itertools
 import os
 import re
 import warnings
@@ -26,7 +27,6 @@ from latex2mathml.converter import convert
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
-from pygments.formatters import HtmlFormatter
 
 from trait_lib import ROOT, records, run
 from trait_lib.repo import chain
@@ -36,10 +36,14 @@ MORE_TAGS = (
     "summary sup table tbody td tfoot th thead tr u"
 ).split()
 TEMPLATES = ROOT / "trait_lib" / "repo" / "templates"
+# what may be wider than a phone can be reached by the keyboard and pans by itself
+SCROLLS = 'tabindex="0" role="group" aria-label'
 # what latex2mathml leaves in its output where it did not understand the input
 NOT_UNDERSTOOD = re.compile(r"<m\w+[^>]*>\s*(\\\w+|&)\s*</m\w+>")
-# an arrow with a label: browsers know neither the relative widths nor the style around it
 FOR_BROWSERS = (
+    # a brace of a stated size, as in \Big\{, comes with its backslash
+    (r"<mo([^>]*)>\\([{}|])</mo>", r"<mo\1>\2</mo>"),
+    # an arrow with a label: browsers know neither the relative widths nor the style around it
     (r'<mstyle scriptlevel="0"><mo>(&#x\w+;)</mo></mstyle>', r'<mo stretchy="true">\1</mo>'),
     (r'<mpadded width="\+[^>]*>(.*?)<mspace depth="[^>]*/></mpadded>', r"\1"),
 )
@@ -82,26 +86,36 @@ class MathRenderer(IPythonRenderer):
 
     def block_math(self, body: str) -> str:
         """A formula on a line of its own."""
-        return mathml(body, "block")
+        shown = mathml(body, "block")
+        return f'<span class="formula" {SCROLLS}="Formula">{shown}</span>'
 
     def latex_environment(self, name: str, body: str) -> str:
         r"""A formula written as a `\begin{...}` environment."""
-        return mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", "block")
+        return self.block_math(rf"\begin{{{name}}}{body}\end{{{name}}}")
 
 
-def markdown(source: str) -> str:
-    """Markdown as HTML, formulas as MathML."""
-    renderer = MathRenderer(escape=False, exclude_anchor_links=True)
-    return MarkdownWithMath(renderer=renderer).render(source)
+def markdown(source: str, attachments: Mapping[str, Any] | None = None) -> str:
+    """Markdown as HTML: formulas as MathML, the cell's attached pictures in the page."""
+    renderer = MathRenderer(
+        escape=False, exclude_anchor_links=True, attachments=dict(attachments or {})
+    )
+    text = MarkdownWithMath(renderer=renderer).render(source)
+    text = text.replace("<table>", f'<div class="table" {SCROLLS}="Table"><table>')
+    return text.replace("</table>", "</table></div>")
 
 
 def plain_html(source: str) -> str:
     """HTML of an output without scripts, forms or anything that is loaded from elsewhere."""
     source = re.sub(r"(?s)<(script|style)\b.*?</\1>", "", source)
+    # the sanitiser knows the long name only
+    source = re.sub(r"\bbackground:\s*(#\w+|[a-z]+)", r"background-color: \1", source)
     return bleach.clean(
         source,
         tags=bleach.ALLOWED_TAGS | set(MORE_TAGS),
-        attributes={"*": ["class", "style", "title", "colspan", "rowspan", "open"], "a": ["href"]},
+        attributes={
+            "*": ["class", "style", "title", "colspan", "rowspan", "scope", "open"],
+            "a": ["href"],
+        },
         css_sanitizer=CSSSanitizer(),
         strip=True,
     )
@@ -119,11 +133,22 @@ class Link:
     here: bool = False
 
 
-def css() -> str:
-    """The style sheet of all pages."""
-    colours = HtmlFormatter(style="friendly").get_style_defs(".highlight")
-    own = (TEMPLATES / "trait" / "page.css").read_text(encoding="utf-8")
-    return f"{colours}\n.highlight {{ background: none; }}\n{own}"
+@dataclass(frozen=True)
+class Heading:
+    """A line of a page's contents; `text` is HTML."""
+
+    level: int
+    id: str
+    text: str
+
+
+def frame(template: str, **values: Any) -> str:
+    """A page from one of the templates that extend `frame.html.j2`, or from that itself."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES / "trait"), autoescape=True
+    )
+    css = (TEMPLATES / "trait" / "page.css").read_text(encoding="utf-8")
+    return environment.get_template(template).render(css=css, **values)
 
 
 def title_of(notebook: NotebookNode) -> str:
@@ -176,27 +201,124 @@ def without_skipped(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
     return kept
 
 
-def page(notebook: NotebookNode, links: Sequence[Link] = ()) -> str:
-    """An executed notebook as one HTML page."""
-    notebook = deepcopy(notebook)
+def _numbered(notebook: NotebookNode, folder: str) -> NotebookNode:
+    """The notebook with its code cells numbered as the committed ones, each figure with its source.
+
+    `folder` is the address of the stage's folder as seen from the page, "" where there is none.
+    """
+    number = 0
     for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = merge_streams(cell.outputs)
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = merge_streams(cell.outputs)
+        number += "injected-parameters" not in cell.metadata.get("tags", [])
+        cell.metadata["number"] = number
+        for output in cell.outputs:
+            about = output.get("metadata", {}).get("image/png", {})
+            if "file" in about:
+                about["source"] = _source_line(number, about["file"], folder)
+    return notebook
+
+
+def _source_line(number: int, file: str, folder: str) -> str:
+    names = [str(Path(file).with_suffix(suffix)) for suffix in (".csv", ".svg")]
+    shown = [
+        f'<a href="{quote(f"{folder}/{name}")}">{html.escape(Path(name).name)}</a>'
+        if folder
+        else html.escape(Path(name).name)
+        for name in names
+    ]
+    where = f'<a href="#cell-{number}">cell [{number}]</a>'
+    return f"Source: {where}; numbers: {shown[0]}; drawing: {shown[1]}"
+
+
+def with_ids(body: str) -> tuple[str, list[Heading]]:
+    """A page's HTML with an id for each heading, and its headings of the levels 2 and 3.
+
+    Ids are those of JupyterLab, `The-schedule`, so that a link to a heading works there and here.
+    """
+    found: list[Heading] = []
+    used: set[str] = set()
+
+    def named(match: re.Match[str]) -> str:
+        level, text = int(match[1]), match[2]
+        words = html.unescape(re.sub(r"<annotation.*?</annotation>|<[^>]+>", "", text)).strip()
+        name = base = re.sub(r"\s+", "-", words)
+        for count in itertools.count(2):
+            if name not in used:
+                break
+            name = f"{base}-{count}"
+        used.add(name)
+        if level in (2, 3):
+            found.append(Heading(level, name, re.sub(r"</?a\b[^>]*>", "", text)))
+        return f'<h{level} id="{html.escape(name)}">{text}</h{level}>'
+
+    return re.sub(r"(?s)<h([1-6])>(.*?)</h\1>", named, body), found
+
+
+def page(
+    notebook: NotebookNode,
+    links: Sequence[Link] = (),
+    facts: Mapping[str, str] | None = None,
+    folder: str = "",
+) -> str:
+    """An executed notebook as one HTML page.
+
+    Args:
+        notebook: executed; it stays as it is.
+        links: the navigation; links to `NAME.ipynb` in the text go to the page of that name.
+        facts: what the page's foot says of the run.
+        folder: address of the stage's folder as seen from the page.
+    """
+    notebook = _numbered(deepcopy(notebook), folder)
     notebook.cells = without_skipped(notebook.cells)
     exporter = HTMLExporter(template_name="trait", extra_template_basedirs=[str(TEMPLATES)])
     exporter.register_filter("markdown2html", markdown)
     exporter.register_filter("plain_html", plain_html)
-    resources = {"trait": {"title": title_of(notebook), "css": css(), "links": list(links)}}
-    body, _ = exporter.from_notebook_node(notebook, resources)
-    return body
+    body, _ = exporter.from_notebook_node(notebook)
+    for link in links:
+        body = body.replace(f'href="{link.text}.ipynb', f'href="{html.escape(link.href)}')
+    body, contents = with_ids(body)
+    here = next((i for i, link in enumerate(links) if link.here), None)
+    around = [None, *links, None][here : here + 3] if here is not None else [None] * 3
+    return frame(
+        "frame.html.j2",
+        title=title_of(notebook),
+        body=body,
+        links=links,
+        contents=contents,
+        before=around[0],
+        after=around[2],
+        facts=facts,
+    )
 
 
 def write_page(stage: str, values: Mapping[str, Any]) -> Path:
     """Render a stage's executed notebook beside it; return the page's path."""
     source = chain.notebook_of_run(stage, values)
     target = source.with_suffix(".html")
-    _write(target, page(nbformat.read(source, as_version=4), links(values, target)))
+    manifest = run.stage_dir(stage, values) / "manifest.json"
+    facts = facts_of(records.read_json(manifest)) if manifest.exists() else None
+    notebook = nbformat.read(source, as_version=4)
+    _write(target, page(notebook, links(values, target), facts, quote(stage)))
     return target
+
+
+def facts_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What a page's foot says of the run, from its manifest."""
+    given = manifest["parameters"]
+    named = [given.get(name) for name in ("domain", "tier", "arm")]
+    return {
+        "Run": ", ".join([*filter(None, named), f"seed {given.get('seed')}"]),
+        "Commit": manifest["git"],
+        "Parameters": f"SHA-256 {run.hash_value(given)[:16]}",
+        "Seconds": f"{manifest['wall_seconds']:.0f} (CPU {manifest['cpu_seconds']:.0f})",
+        "Peak memory": f"{manifest['peak_memory_gib']:.2f} GiB",
+        "Machine": manifest.get("machine", "not recorded"),
+        "Versions": ", ".join(
+            [f"Python {manifest['python']}", *(f"{n} {v}" for n, v in manifest["packages"].items())]
+        ),
+    }
 
 
 def links(values: Mapping[str, Any], here: Path) -> list[Link]:
@@ -228,13 +350,9 @@ def write_index(values: Mapping[str, Any]) -> Path:
     """Write the page of links to all runs of a domain and tier; return its path."""
     target = index_path(values)
     seeds = sorted(target.parent.glob("*/seed*"), key=lambda f: (f.parent.name != "data", str(f)))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     title = f"TRAIT: {values['domain']}, {values['tier']} tier"
     shown = [(_heading(folder), _finished(folder, target)) for folder in seeds]
-    template = environment.get_template("runs.html.j2")
-    _write(target, template.render(title=title, css=css(), runs=shown))
+    _write(target, frame("runs.html.j2", title=title, links=links(values, target), runs=shown))
     return target
 
 

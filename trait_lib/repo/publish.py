@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from copy import deepcopy
@@ -19,7 +20,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from trait_lib import ROOT, params, records, run
-from trait_lib.repo import chain
+from trait_lib.repo import chain, picture
 from trait_lib.repo.pages import merge_streams
 
 FIGURES = ROOT / "figures"
@@ -32,6 +33,25 @@ TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
 
 class NotPublishable(RuntimeError):
     """A run whose notebooks cannot be committed; the message says what to do."""
+
+
+def refuse_changes() -> None:
+    """Let nothing be published that no commit holds.
+
+    Raises:
+        NotPublishable: files differ from the last commit, or are new; the message names them.
+    """
+    command = ["git", "-C", str(ROOT), "status", "--porcelain"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except FileNotFoundError:  # without git nothing can be committed
+        return
+    if changed := [line[3:] for line in done.stdout.splitlines()]:
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise NotPublishable(
+            f"uncommitted changes: {', '.join(changed[:5])}{more}. What is committed as a result "
+            "must come from committed code: commit or stash them first"
+        )
 
 
 def with_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
@@ -86,6 +106,12 @@ def notebook_from_run(stage: str, values: Mapping[str, Any]) -> NotebookNode:
         NotPublishable: the run is stale, had other parameters than the notebook's own, or its
             outputs name the machine.
     """
+    manifest = run.stage_dir(stage, values) / "manifest.json"
+    if manifest.exists() and records.read_json(manifest)["git"].endswith(run.CHANGED):
+        raise NotPublishable(
+            f"{stage}: {run.show(manifest)} is of a run with uncommitted changes; remove the file "
+            "and make the run again"
+        )
     if reason := chain.why_stale(stage, dict(values)):
         raise NotPublishable(f"{stage}: {reason}; run `make reproduce` first")
     own = {name: one.default for name, one in params.declared(stage).items()}
@@ -104,15 +130,16 @@ def copy_figures(stage: str, values: Mapping[str, Any]) -> list[str]:
     folder = run.stage_dir(stage, values)
     commit = records.read_json(folder / "manifest.json")["git"]
     lines = []
-    for picture in sorted((folder / "figures").glob("*.png")):
-        name = f"{stage[:2]}_{picture.stem}"
-        for suffix in (".png", ".csv", ".alt.txt"):
-            shutil.copyfile(picture.with_suffix(suffix), FIGURES / f"{name}{suffix}")
-        alt = picture.with_suffix(".alt.txt").read_text(encoding="utf-8").strip()
+    for drawn in sorted((folder / "figures").glob("*.png")):
+        name = f"{stage[:2]}_{drawn.stem}"
+        for suffix in (".png", ".svg", ".csv", ".alt.txt"):
+            shutil.copyfile(drawn.with_suffix(suffix), FIGURES / f"{name}{suffix}")
+        alt = drawn.with_suffix(".alt.txt").read_text(encoding="utf-8").strip()
         shown = alt.replace("|", "\\|")
         where = run.show(folder)
         lines.append(
-            f"| [{name}]({name}.png) | [data]({name}.csv) | {shown} | `{where}` | {commit} |"
+            f"| [{name}]({name}.png), [SVG]({name}.svg) | [data]({name}.csv) | {shown} "
+            f"| `{where}` | {commit} |"
         )
     return lines
 
@@ -132,14 +159,15 @@ def publish(values_of: Mapping[str, chain.Values]) -> list[Path]:
                 temporary.write_text(text, encoding="utf-8")
             changed.append(path)
     FIGURES.mkdir(exist_ok=True)
-    for old in FIGURES.iterdir():
+    for old in set(FIGURES.iterdir()) - {picture.FILE}:
         old.unlink()
     rows = [line for stage, values in values_of.items() for line in copy_figures(stage, values)]
     head = [
         "# Figures",
         "",
-        "Written by `make notebooks`. Each figure is a PNG, the numbers that it plots (CSV) and "
-        "its words (`.alt.txt`); the same run gives the same files. Licence: CC BY 4.0.",
+        "Written by `make notebooks`. Each figure is a PNG and an SVG, the numbers that it plots "
+        "(CSV) and its words (`.alt.txt`); the same run gives the same files. Licence: CC BY 4.0. "
+        "[method.svg](method.svg), the method in one picture, is by `python -m trait_lib picture`.",
         "",
         "| figure | numbers | what it shows | run | commit of the code |",
         "|---|---|---|---|---|",
