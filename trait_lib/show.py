@@ -39,11 +39,18 @@ LOOKS = {
     **dict.fromkeys(("random", "replay", "general", "other"), (BLACK, "x")),
     **dict.fromkeys(("base", "base_finetuned"), (BLACK, "d")),
     **dict.fromkeys(("regression", "seed"), (GREEN, "^")),
-    **dict.fromkeys(("unfiltered", "stage1_only"), (SKY, "v")),
+    **dict.fromkeys(("unfiltered", "no_quality_filter"), (SKY, "v")),
+    **dict.fromkeys(("stage1_only", "borderline"), (SKY, "^")),
     **dict.fromkeys(("passages", "stage2_only", "enlightenment"), (ORANGE, "P")),
     **dict.fromkeys(("no_enlightenment", "passages_no_enlightenment", "paragraph"), (GREEN, "X")),
-    **dict.fromkeys(("borderline", "no_replay", "tasks"), (VERMILLION, "<")),
+    "no_enlightenment_equal_passages": (GREEN, ">"),
+    "random_passages": (BLACK, "P"),
+    "dsir_passages": (VERMILLION, "P"),
+    **dict.fromkeys(("no_replay", "tasks"), (VERMILLION, "<")),
     **dict.fromkeys(("one_mixed_stage", "whole text"), (PURPLE, "h")),
+    **dict.fromkeys(("shuffled", "shuffled_labels"), (VERMILLION, "X")),
+    **dict.fromkeys(("passages_other", "other_passages"), (ORANGE, "X")),
+    **dict.fromkeys(("passages_permuted", "permuted_answers"), (PURPLE, "X")),
 }
 
 
