@@ -53,7 +53,8 @@ export DATA
 ROOMS := selection passages training evaluation contamination
 
 .PHONY: help reproduce smoke test test-units test-notebooks test-pages lab ray tensorboard env notebooks html \
-  lint clean clean-runs check bench $(ROOMS:%=bench-%) bench-mixture $(STAGES)
+  claims claims-sweep claims-curve claims-commit lint clean clean-runs check bench $(ROOMS:%=bench-%) \
+  bench-mixture $(STAGES)
 
 help:
 	@echo 'TRAIT (arXiv 2406.16694), from the selection of data to the evaluation of the model.'
@@ -65,6 +66,9 @@ help:
 	@echo '  make 01_data_selection (or any other stage)                    up to that notebook, and no further'
 	@echo '  make smoke          both domains, as small as they can be      3 min, 3 GB'
 	@echo '  make test           unit tests, smoke tier, notebooks again    15 min, 6 GB'
+	@echo '  make claims         all arms, SEEDS="0 1 2" DOMAINS="math ads" ARMS="..."   hours; resumes'
+	@echo '  make claims-sweep   learning rates on development problems; claims-curve: claim 6 by rate'
+	@echo '  make claims-commit  put their results into figures/claims      seconds'
 	@echo '  make lab            JupyterLab on the notebooks (LAB_ARGS=...) 1 min more to install, network'
 	@echo '  make notebooks      refresh the committed notebooks and figures; all changes committed first: 10 min'
 	@echo '  make test-pages     the pages in headless Chromium, with axe-core; needs chromium and npm: 1 min'
@@ -120,8 +124,8 @@ env:
 ifeq ($(filter $(TIER),$(TIERS)),)
   MISTAKE := unknown TIER '$(TIER)'; one of: $(TIERS)
 else ifeq ($(wildcard $(PARAMS)/$(DOMAIN)/$(TIER)),)
-  DOMAINS := $(notdir $(patsubst %/$(TIER),%,$(wildcard $(PARAMS)/*/$(TIER))))
-  MISTAKE := no parameters in '$(PARAMS)/$(DOMAIN)/$(TIER)'; DOMAIN is one of: $(DOMAINS)
+  KNOWN := $(notdir $(patsubst %/$(TIER),%,$(wildcard $(PARAMS)/*/$(TIER))))
+  MISTAKE := no parameters in '$(PARAMS)/$(DOMAIN)/$(TIER)'; DOMAIN is one of: $(KNOWN)
 else ifeq ($(TIER)$(DATA),local)
   MISTAKE := TIER=local needs DATA, the folder of your own files: make reproduce TIER=local DATA=path
 endif
@@ -164,6 +168,18 @@ endef
 
 reproduce: 04_evaluation
 	@$(TRAIT) report $(RUN_OF)
+
+# The experiment: all arms of the domains and seeds named; goes on where it was stopped.
+SEEDS   ?= 0 1 2
+DOMAINS ?= $(notdir $(patsubst %/$(TIER),%,$(wildcard $(PARAMS)/*/$(TIER))))
+ARMS    ?=
+claims: CLAIMS_MODE := run
+claims-sweep: CLAIMS_MODE := sweep
+claims-curve: CLAIMS_MODE := curve
+claims-commit: CLAIMS_MODE := commit
+claims claims-sweep claims-curve claims-commit: | $(ENVIRONMENT)
+	@$(PY) -m trait_lib.claims $(CLAIMS_MODE) --seeds "$(SEEDS)" --domains "$(DOMAINS)" \
+	  --arms "$(ARMS)" --tier $(TIER) --params $(PARAMS) $(CLAIMS_ARGS)
 
 smoke:
 	@$(MAKE) --no-print-directory reproduce TIER=smoke DOMAIN=math
