@@ -200,13 +200,7 @@ test-units: | $(ENVIRONMENT)
 
 # nbval, strict: every cell's text must be what is committed, except in cells that say otherwise
 test-notebooks: export TRAIT_RUNS := $(RUNS)/test-notebooks
-test-# axe-core comes from npm; TRAIT_PAGES=folder adds the pages of a run to the committed notebooks
-test-pages: | $(ENVIRONMENT)
-	@command -v npm >/dev/null || { echo 'error: make test-pages needs npm (Node.js) and chromium' >&2; exit 1; }
-	@npm ci --prefix tests/pages --ignore-scripts --no-audit --no-fund --silent
-	@$(PY) -m pytest -rs tests/pages
-
-notebooks: | $(ENVIRONMENT)
+test-notebooks: | $(ENVIRONMENT)
 	@rm -rf "$$TRAIT_RUNS" && mkdir -p "$$TRAIT_RUNS"
 	@$(PY) -m pytest -o addopts= -q -p no:cacheprovider --nbval --nbval-current-env --durations=10 \
 	  $(STAGES:%=notebooks/%.ipynb) >"$$TRAIT_RUNS/log" 2>&1; \
