@@ -216,7 +216,7 @@ def html_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -
         for column in columns
     ]
     head = "".join(
-        f'<th scope="col"{side}>{html.escape(column.replace("_", " "))}</th>'
+        f'<th scope="col"{side}>{html.escape(column).replace("_", "_<wbr>")}</th>'
         for column, side in zip(columns, right, strict=True)
     )
     lines = []

@@ -127,6 +127,9 @@ def test_html_outputs_keep_their_look_and_lose_what_acts_or_loads():
     assert pages.plain_html(acting) == "<b>a</b>"
     shade = '<div style="background:#D6EAF8;color:#111">a</div>'
     assert "background-color: #D6EAF8" in pages.plain_html(shade)
+    assert "<th>p_<wbr>holm</th>" in pages.plain_html(
+        "<table><tr><th>p_<wbr>holm</th></tr></table>"
+    )
     assert pages.plain_html('<a href="javascript:x()">a</a>') == "<a>a</a>"
 
 
@@ -192,6 +195,21 @@ def test_links_lead_from_page_to_page(tmp_path, monkeypatch):
     assert found["00_start_here"].href == "../../data/seed1/00_start_here.html"
     assert found["04_evaluation"].href == "04_evaluation.html"
     assert [link.text for link in found.values() if link.here] == ["03_two_stage_training"]
+
+
+def test_a_page_that_all_arms_share_leads_to_one_of_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAIT_RUNS", str(tmp_path))
+    values = {"domain": "ads", "tier": "smoke", "seed": 1}
+    here = tmp_path / "ads/smoke/data/seed1/00_start_here.html"
+
+    def last():
+        return pages.links(values, here)[-1].href
+
+    assert last() == "../../trait/seed1/04_evaluation.html"
+    (tmp_path / "ads/smoke/random/seed1").mkdir(parents=True)
+    assert last() == "../../random/seed1/04_evaluation.html"
+    (tmp_path / "ads/smoke/trait/seed1").mkdir(parents=True)
+    assert last() == "../../trait/seed1/04_evaluation.html"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda f: f.stem)

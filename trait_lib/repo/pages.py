@@ -22,7 +22,7 @@ from urllib.parse import quote
 import bleach
 import jinja2
 import nbformat
-from bleach.css_sanitizer import CSSSanitizer
+from bleach.css_sanitizer import ALLOWED_CSS_PROPERTIES, CSSSanitizer
 from latex2mathml.converter import convert
 from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -33,7 +33,7 @@ from trait_lib.repo import chain
 
 MORE_TAGS = (
     "br caption col colgroup dd details div dl dt h1 h2 h3 h4 hr mark p pre s small span sub "
-    "summary sup table tbody td tfoot th thead tr u"
+    "summary sup table tbody td tfoot th thead tr u wbr"
 ).split()
 TEMPLATES = ROOT / "trait_lib" / "repo" / "templates"
 # what may be wider than a phone can be reached by the keyboard and pans by itself
@@ -116,7 +116,7 @@ def plain_html(source: str) -> str:
             "*": ["class", "style", "title", "colspan", "rowspan", "scope", "open"],
             "a": ["href"],
         },
-        css_sanitizer=CSSSanitizer(),
+        css_sanitizer=CSSSanitizer([*ALLOWED_CSS_PROPERTIES, "padding", "margin"]),
         strip=True,
     )
 
@@ -323,10 +323,18 @@ def facts_of(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def links(values: Mapping[str, Any], here: Path) -> list[Link]:
     """The navigation of a run's pages, as seen from page `here`."""
-    stages = run.STAGES if "arm" in values else run.SHARED_STAGES
-    pages = [chain.notebook_of_run(stage, values).with_suffix(".html") for stage in stages]
+    values = {"arm": _an_arm(values), **values}
+    pages = [chain.notebook_of_run(stage, values).with_suffix(".html") for stage in run.STAGES]
+    pages += sorted(index_path(values).parent.glob("[0-9][0-9]_*.html"))  # over all runs
     named = [(index_path(values), "All runs"), *((path, path.stem) for path in pages)]
     return [Link(_href(path, here), text, path == here) for path, text in named]
+
+
+def _an_arm(values: Mapping[str, Any]) -> str:
+    """The arm that pages of all arms lead to: the method's own, or else one that has been run."""
+    folders = index_path(values).parent.glob(f"*/seed{values['seed']}")
+    arms = sorted({folder.parent.name for folder in folders} - {"data"})
+    return arms[0] if arms and "trait" not in arms else "trait"
 
 
 def _href(path: Path, page: Path) -> str:

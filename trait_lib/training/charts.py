@@ -53,12 +53,12 @@ def learning_rate(stages: Sequence[Mapping[str, Any]], settings: Mapping[str, An
     names = {"run": "one over the run", "stage": "one for each stage"}
     chosen = settings["schedule_scope"]
     other = "stage" if chosen == "run" else "run"
-    fig, axis = show.plt.subplots()
+    fig, axis = show.plt.subplots(figsize=(7.2, 3.6))
     columns = {}
     for scope, style in ((other, "--"), (chosen, "-")):
         rates = schedule.rates(stages, {**settings, "schedule_scope": scope})
         columns[names[scope]] = rates
-        label = f"{names[scope]} ({'set' if scope == chosen else 'the other way'})"
+        label = f"{names[scope]}\n({'set' if scope == chosen else 'the other way'})"
         colour = show.BLUE if scope == chosen else show.GREY
         axis.plot(range(1, len(rates) + 1), rates, style, color=colour, label=label)
     rows = [
@@ -66,7 +66,7 @@ def learning_rate(stages: Sequence[Mapping[str, Any]], settings: Mapping[str, An
         for step in range(1, len(rates) + 1)
     ]
     axis.set(xlabel="step", ylabel="learning rate", title="The schedule", ylim=(0, None))
-    fig.legend(loc="outside lower center", ncols=2)
+    show.label_lines(axis, gap=0.2)
     _mark(axis, stages)
     mine = columns[names[chosen]]
     top = max(mine)
