@@ -20,7 +20,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from trait_lib import ROOT, params, records, run
-from trait_lib.repo import chain, picture
+from trait_lib.repo import chain
 from trait_lib.repo.pages import merge_streams
 
 FIGURES = ROOT / "figures"
@@ -159,8 +159,9 @@ def publish(values_of: Mapping[str, chain.Values]) -> list[Path]:
                 temporary.write_text(text, encoding="utf-8")
             changed.append(path)
     FIGURES.mkdir(exist_ok=True)
-    for old in set(FIGURES.iterdir()) - {picture.FILE}:
-        old.unlink()
+    for stage in values_of:
+        for old in FIGURES.glob(f"{stage[:2]}_*.*"):
+            old.unlink()
     rows = [line for stage, values in values_of.items() for line in copy_figures(stage, values)]
     head = [
         "# Figures",
