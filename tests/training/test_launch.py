@@ -1,4 +1,5 @@
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -225,3 +226,25 @@ def test_a_process_that_has_ended_is_not_running():
     ended.wait()
     assert not engine.is_running(ended.pid)
     assert engine.is_running(os.getpid())
+
+
+FAULTS = """
+import resource, sys
+import torch
+from trait_lib.training.loop import engine
+if sys.argv[1] == "kept":
+    engine.keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    large = [torch.ones(2**21) for _ in range(4)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print([faults() for _ in range(4)][-1])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back")
+def test_what_a_step_frees_is_kept_for_the_next():
+    words = [sys.executable, "-c", FAULTS]
+    said = [subprocess.run([*words, how], capture_output=True, text=True) for how in ("no", "kept")]
+    given_back, kept = (int(one.stdout) for one in said)
+    assert kept < 100 < given_back  # pages that the system had to clear, of 32 MiB

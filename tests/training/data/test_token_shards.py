@@ -37,6 +37,19 @@ def test_positions_restart_at_each_document(runs, tokenizer, tmp_path):
     assert later[0] == 0
 
 
+@pytest.mark.parametrize("whole", [0, 20])
+def test_the_tokens_that_a_row_predicts_are_counted_without_reading_it(
+    runs, tokenizer, tmp_path, whole
+):
+    texts = ["one fox", "two", "a b c d e", "the wet fox", "went home"]
+    shard = shards.tokenise(write(tmp_path / "a.jsonl", texts), tokenizer, whole)
+    for length in (2, 5, 20):
+        for number in range(shard.rows(length)):
+            _, positions = shard.row(number, length)
+            targets = (positions > 0) & shard.learned(number, length)
+            assert shard.predicted(number, length) == targets[1:].sum()
+
+
 def test_the_documents_of_a_row_are_known(runs, tokenizer, tmp_path):
     shard = shards.tokenise(write(tmp_path / "a.jsonl", ["one fox", "two", "a b c d e"]), tokenizer)
     assert shard.documents(0, int(shard.starts[2])) == ["0", "1"]

@@ -64,7 +64,7 @@ def test_rows_are_shared_evenly_or_refused(checked):
 
 def test_deepspeed_configuration_is_zero_1_with_fp32_accumulation(checked):
     made = engine.deepspeed_config({**checked, "precision": "bf16", "micro_batch_rows": 2}, 2)
-    assert made["zero_optimization"] == {"stage": 1}
+    assert made["zero_optimization"]["stage"] == 1
     assert made["bf16"] == {"enabled": True}
     assert made["data_types"] == {"grad_accum_dtype": "fp32"}
     assert made["gradient_accumulation_steps"] == 2

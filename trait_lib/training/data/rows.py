@@ -48,6 +48,11 @@ class PlannedRows:
             "source": torch.tensor(int(source)),
         }
 
+    def predicted(self, index: int) -> int:
+        """How many tokens of a row have a target, as `next_tokens` finds them."""
+        source, row = self.plan.entries[index]
+        return self.shards[source].predicted(int(row), self.plan.sequence_length)
+
 
 def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Stack rows into a batch; there is nothing to pad."""

@@ -62,7 +62,16 @@ class Shard:
         if self.learn is None:
             return np.ones(sequence_length, dtype=bool)
         low = number * sequence_length
-        return np.asarray(self.learn[low : low + sequence_length], dtype=bool)
+        return np.array(self.learn[low : low + sequence_length], dtype=bool)
+
+    def predicted(self, number: int, sequence_length: int) -> int:
+        """How many tokens of row `number` are predicted: no document's first, and not the row's."""
+        learned = self.learned(number, sequence_length)
+        first, last = np.searchsorted(
+            self.starts, number * sequence_length + np.array([1, sequence_length])
+        )
+        learned[self.starts[first:last] - number * sequence_length] = False
+        return int(learned[1:].sum())
 
     def documents(self, number: int, sequence_length: int) -> list[str]:
         """The ids of the documents of which row `number` holds a part, in order."""

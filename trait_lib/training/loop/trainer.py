@@ -23,7 +23,7 @@ from trait_lib.training.loop import checkpoints, engine, heldout, schedule, trai
 def arguments(config: Mapping[str, Any], folder: Path, steps: int, world: int) -> TrainingArguments:
     """Trainer's arguments for this run."""
     ds = engine.deepspeed_config(config, world)
-    on_cpu = os.environ.get("DS_ACCELERATOR") == "cpu"
+    on_cpu = engine.on_cpu()
     zero = config["engine"] == "deepspeed"
     if config["tensorboard"]:  # Trainer would put it below the checkpoints
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard")
@@ -47,7 +47,7 @@ def arguments(config: Mapping[str, Any], folder: Path, steps: int, world: int) -
         remove_unused_columns=False,
         dataloader_pin_memory=not on_cpu,
         accelerator_config={"even_batches": False, "use_seedable_sampler": False},
-        logging_steps=1,
+        logging_strategy="no",  # see `_maybe_log_save_evaluate`
         logging_nan_inf_filter=False,  # it would hide a loss that is not a number
         save_strategy="steps" if config["checkpoint_steps"] else "no",
         save_steps=config["checkpoint_steps"] or 500,
@@ -127,9 +127,25 @@ class PlannedTrainer(Trainer):
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> Any:
+        """The predicted tokens of a step; Trainer's own asks all ranks for what the plan knows."""
+        first = self.state.global_step * self.plan.batch_rows
+        numbers = range(first, first + self.plan.batch_rows)
+        return torch.tensor(sum(map(self.train_dataset.predicted, numbers)), device=device)
+
+    def _maybe_log_save_evaluate(
+        self, tr_loss: Any, grad_norm: Any, *rest: Any, learning_rate: float | None = None
+    ) -> None:
+        """Trainer's own gathers a mean of the ranks' losses first, which our log does not use."""
+        tr_loss.zero_()
+        if self.state.global_step > self._globalstep_last_logged:
+            self._globalstep_last_logged = self.state.global_step
+            self.log({"grad_norm": float(grad_norm), "learning_rate": learning_rate})
+        super()._maybe_log_save_evaluate(tr_loss, grad_norm, *rest, learning_rate=learning_rate)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """One line a step, from the exact sums over all ranks; stops when it diverges."""
-        if "loss" not in logs:
+        if "grad_norm" not in logs:  # what Trainer says of the whole run at its end
             return
         sums = self.accelerator.reduce(self.sums.clone(), "sum").tolist()
         self.sums.zero_()
