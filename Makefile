@@ -155,10 +155,13 @@ check: | $(ENVIRONMENT)
 GIVEN = -p seed $(SEED) $(if $(filter $@,$(SHARED)),,-p arm $(ARM)) \
   $(if $(DATA),$(if $(filter $@,00_start_here),-p data_dir "$$(cd -- "$$DATA" && pwd)"))
 
-# A stage runs when `begin` prints a reason. papermill writes to NAME.running.ipynb; `end` gives it
+# A stage runs when `begin` prints a reason; `begin` locks file 9, which papermill inherits, so that
+# a second make waits for the first one, even where its shell was killed. papermill writes to NAME.running.ipynb; `end` gives it
 # its name, `fail` keeps it as NAME.failed.ipynb and prints the cell's error.
 define run_notebook
-@why=$$($(TRAIT) begin $@ $(RUN_OF)) || exit 2; \
+@out="$(OUT)"; mkdir -p "$${out%/*}"; exec 9>>"$$out.lock"; \
+why=$$($(TRAIT) begin $@ $(RUN_OF) --lock 9); code=$$?; \
+if [ $$code = 3 ]; then exit 0; elif [ $$code != 0 ]; then exit 2; fi; \
 if [ -z "$$why" ]; then echo "$@: up to date"; exit 0; fi; \
 echo "$@: $$why; progress: tail -f $(OUT).log"; \
 if $(PY) -m papermill notebooks/$@.ipynb "$(OUT).running.ipynb" -f $(PARAMS)/$(DOMAIN)/$(TIER)/$@.yaml \

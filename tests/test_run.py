@@ -1,7 +1,10 @@
 """The run folder: one way from stage to stage, and a manifest that proves each."""
 
 import json
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 from hypothesis import given
@@ -94,6 +97,24 @@ def test_opening_a_stage_again_withdraws_its_manifest_and_keeps_its_files():
     again = run.open_stage(FIRST, PARAMS)
     assert not (stage.folder / "manifest.json").exists()
     assert (again.folder / "part.txt").read_text() == "half"
+
+
+def test_a_stage_that_another_process_writes_is_not_opened():
+    code = f"from trait_lib import run; run.open_stage({FIRST!r}, {PARAMS!r}); input()"
+    other = subprocess.Popen([sys.executable, "-c", f"print(1, flush=True); {code}"],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    other.stdout.readline()
+    lock = run.stage_dir(FIRST, PARAMS) / "scratch/writing"
+    while not (lock.exists() and lock.read_text()):
+        time.sleep(0.01)
+    with pytest.raises(run.StageBusy, match=rf"process {other.pid} on .* is writing to runs/math"):
+        run.open_stage(FIRST, PARAMS)
+    run.open_stage(FIRST, {**PARAMS, "seed": 4})  # another run
+    other.kill()
+    other.wait()
+    stage = run.open_stage(FIRST, PARAMS)  # the lock ends with its process
+    stage.close()
+    run.open_stage(FIRST, {**PARAMS, "dry_run": True})
 
 
 def test_hash_of_a_folder_is_of_names_and_contents(tmp_path):

@@ -14,7 +14,7 @@ from trait_lib import ROOT, run
 
 PARAMETERS = {
     "00_start_here": "rows: int = 3  # [0, 100] how many rows\ndata_dir: str = ''  # user's files",
-    "01_data_selection": "keep: int = 2  # [1, inf) how many rows stay",
+    "01_data_selection": "keep: int = 2  # [1, inf) how many rows stay\ndry_run: bool = False",
     "02_passage_generation": "shout: bool = False  # in capitals",
     "03_two_stage_training": "arm: str = 'trait'  # {trait, random} which\nrate: float = 0.5",
     "04_evaluation": "arm: str = 'trait'  # {trait, random} which\nshots: int = 2",
@@ -31,6 +31,8 @@ records.write_rows(stage.path("rows.jsonl"), rows)
     "01_data_selection": """
 from trait_lib import records
 from trait_lib.room import kept
+if P["dry_run"]:
+    run.stop_here("Nothing was kept.")
 rows = list(records.read_rows(stage.read("00_start_here", "rows.jsonl")))
 records.write_rows(stage.path("kept.jsonl"), kept(rows, P["keep"]))
 """,

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from trait_lib import ROOT, records
 
@@ -38,6 +38,7 @@ STAGES = (
 SHARED_STAGES = STAGES[:3]
 SCRATCH = "scratch"
 CHANGED = "+changes"
+DRY = ".dry_run"  # ends the names of what a dry run leaves, beside those of the real run
 RECORDED_PACKAGES = (
     "torch transformers accelerate deepspeed fasttext-community openai datasets tokenizers "
     "papermill numpy scikit-learn math-verify"
@@ -46,6 +47,10 @@ RECORDED_PACKAGES = (
 
 class StageMissing(RuntimeError):
     """A stage that this one reads from has not been run to its end."""
+
+
+class StageBusy(RuntimeError):
+    """Another process is writing to the stage's folder."""
 
 
 def runs_dir() -> Path:
@@ -72,6 +77,12 @@ def stage_dir(name: str, params: Mapping[str, Any]) -> Path:
     """The folder of stage `name` for the domain, tier, arm and seed in `params`."""
     arm = "data" if name in SHARED_STAGES else params["arm"]
     return runs_dir() / params["domain"] / params["tier"] / arm / f"seed{params['seed']}" / name
+
+
+def folder_of(name: str, params: Mapping[str, Any]) -> Path:
+    """The folder that a run with these parameters writes to: the stage's, or the dry run's."""
+    folder = stage_dir(name, params)
+    return folder.with_name(f"{name}{DRY}") if params.get("dry_run") else folder
 
 
 # --- hashes -----------------------------------------------------------------------------------
@@ -175,6 +186,7 @@ class Stage:
             **_cost_since(self.started),
         }
         records.write_json(self.folder / "manifest.json", manifest)
+        _let_go(self.folder)
         return self.folder / "manifest.json"
 
 
@@ -187,17 +199,50 @@ def open_stage(name: str, params: Mapping[str, Any], standalone: bool = False) -
 
     Raises:
         StageMissing: the notebook before this one has not finished; the message says what to run.
+        StageBusy: another process has begun it and has not closed it.
     """
     if params.get("dry_run"):
-        folder = stage_dir(name, params)
-        return Stage(name, folder.with_name(f"{name}.dry_run"), dict(params))
+        return Stage(name, folder_of(name, params), dict(params))
     before = STAGES[STAGES.index(name) - 1] if name != STAGES[0] else None
     if before and not standalone:
         require(before, stage_dir(before, params))
     folder = stage_dir(name, params)
-    folder.mkdir(parents=True, exist_ok=True)
+    _hold(folder)
     (folder / "manifest.json").unlink(missing_ok=True)
     return Stage(name, folder, dict(params))
+
+
+_held: dict[Path, IO[str]] = {}  # locks of this process, by folder; the system ends them with it
+
+
+def _hold(folder: Path) -> None:
+    """Keep other processes out of a stage's folder until it is closed or this process ends."""
+    if folder in _held:
+        return
+    file = folder / SCRATCH / "writing"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = open(file, "a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        who = lock.read().strip() or "another process"
+        lock.close()
+        raise StageBusy(
+            f"{who} is writing to {show(folder)}. Wait for it, or stop it; in JupyterLab, restart "
+            "the kernel of the notebook that it runs"
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    lock.truncate(0)
+    lock.write(f"process {os.getpid()} on {platform.node()}, since {time.ctime()},")
+    lock.flush()
+    _held[folder] = lock
+
+
+def _let_go(folder: Path) -> None:
+    if lock := _held.pop(folder, None):
+        lock.close()
 
 
 def require(stage: str, folder: Path) -> dict[str, Any]:

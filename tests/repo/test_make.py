@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import pytest
@@ -124,6 +125,35 @@ def test_removed_or_foreign_results_are_made_again(tiny):
     manifest = seed_folder(tiny) / "04_evaluation/manifest.json"
     manifest.write_text(manifest.read_text() + "\n")  # as after a run by hand in JupyterLab
     assert again(tiny) == ["04"]
+
+
+def test_runs_at_the_same_time_wait_for_each_other(tiny):
+    words = [["SEED=7"], ["SEED=7"], ["SEED=7", "ARM=random"]]
+    with ThreadPoolExecutor() as pool:
+        three = list(pool.map(lambda given: make(tiny, "reproduce", *given), words))
+    assert [done.returncode for done in three] == [0, 0, 0], [done.stderr for done in three]
+    assert sorted(stage for done in three for stage in ran(done)) == sorted([*ALL, "03", "04"])
+    assert any("another make is at it; waiting for its end" in done.stderr for done in three)
+    assert all("cost: " in done.stdout for done in three)
+
+
+def test_a_dry_run_ends_well_and_leaves_what_was_finished(tiny):
+    assert again(tiny) == []
+    before = {f: f.read_bytes() for f in seed_folder(tiny, "data").rglob("*") if f.is_file()}
+    parameters(tiny, "01_data_selection", dry_run=True)
+    done = make(tiny, "reproduce")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ran(done) == ["01"]
+    assert "no comparison: 01_data_selection with dry_run: true" in done.stdout
+    assert "03_two_stage_training: left out, since 01_data_selection is a dry run" in done.stderr
+    shown = seed_folder(tiny, "data") / "01_data_selection.dry_run.ipynb"
+    assert "Nothing was kept." in shown.read_text()
+    logs = {f for f in before if f.suffix in (".log", ".lock")}
+    assert all(f.read_bytes() == text for f, text in before.items() if f not in logs)
+    done = make(tiny, "01_data_selection", "SEED=8")  # its notebook 00 is made first
+    assert done.returncode == 0 and ran(done) == ["00", "01"]
+    parameters(tiny, "01_data_selection")
+    assert again(tiny) == []
 
 
 def test_a_users_own_files_are_read_and_watched_by_content(tiny, tmp_path):

@@ -34,6 +34,11 @@ def notebook_of_run(stage: str, values: Mapping[str, Any], kind: str = "") -> Pa
     return run.stage_dir(stage, values).with_suffix(suffix)
 
 
+def is_dry(values: Mapping[str, Any]) -> bool:
+    """Whether a run with these parameters only says what it would do."""
+    return bool(values.get("dry_run"))
+
+
 def key_path(stage: str, values: Mapping[str, Any]) -> Path:
     """The file that describes the stage's last successful run."""
     return run.stage_dir(stage, values).with_suffix(".key.json")
@@ -141,6 +146,8 @@ def code_key(stage: str, values: Values) -> dict[str, Any]:
 
 def why_stale(stage: str, values: Values) -> str | None:
     """Why the stage has to run, in words; None when its last run still stands."""
+    if is_dry(values):
+        return "dry run"
     path, folder = key_path(stage, values), run.stage_dir(stage, values)
     if not path.exists() or not notebook_of_run(stage, values).exists():
         return "not run yet"
@@ -170,6 +177,18 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [name for name in names if old.get(name) != new.get(name) or name not in old]
 
 
+def why_no_dry_run(stage: str, values: Values) -> str:
+    """Why a dry run of the stage can say nothing yet, in words, or "".
+
+    It reads what notebook 00 wrote, unless its parameters name all that it reads.
+    """
+    first = run.STAGES[0]
+    alone = values.get("base_model") or (values.get("seed_files") and values.get("corpus_files"))
+    if stage == first or alone or (run.stage_dir(first, values) / "manifest.json").exists():
+        return ""
+    return f"its dry run reads what {first} writes; `make plan` needs no stage"
+
+
 def start(stage: str, values: Values) -> Path:
     """Keep the key of the run that now begins; return where papermill writes the notebook."""
     running = notebook_of_run(stage, values, "running")
@@ -182,9 +201,15 @@ def start(stage: str, values: Values) -> Path:
 def finish(stage: str, values: Values) -> Path:
     """Store the key of the run that has succeeded and give its notebook its name.
 
+    A dry run leaves its notebook beside that of the last real run, and nothing else changes.
+
     Raises:
         RuntimeError: the notebook ran to its end without `stage.close`.
     """
+    running = notebook_of_run(stage, values, "running")
+    if is_dry(values):
+        key_path(stage, values).with_suffix(".next").unlink()
+        return running.replace(notebook_of_run(stage, values, run.DRY[1:]))
     manifest = run.stage_dir(stage, values) / "manifest.json"
     if not manifest.exists():
         raise RuntimeError(f"{stage}: the notebook wrote no manifest; end it with stage.close(...)")
@@ -199,7 +224,7 @@ def finish(stage: str, values: Values) -> Path:
         "manifest": run.hash_file(manifest),
     }
     done = notebook_of_run(stage, values)
-    notebook_of_run(stage, values, "running").replace(done)
+    running.replace(done)
     notebook_of_run(stage, values, "failed").unlink(missing_ok=True)
     records.write_json(path, key)
     pending.unlink()

@@ -7,6 +7,7 @@ whether a notebook has to run, keep its record, and show what came out.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from trait_lib import ROOT, params, run
 from trait_lib.repo import chain
 
 Arguments = argparse.Namespace
+LEFT_OUT = 3  # the exit code of `begin` where the stage has nothing to do among dry runs
 
 
 def values_of(stage: str, args: Arguments) -> chain.Values:
@@ -31,6 +33,27 @@ def values_of(stage: str, args: Arguments) -> chain.Values:
     return values
 
 
+def wait_for_turn(lock: int, stage: str) -> None:
+    """Take the lock on an open file, and say so when another run has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"{stage}: another make is at it; waiting for its end", file=sys.stderr, flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError:  # a file system without locks
+        pass
+
+
+def why_left_out(stage: str, args: Arguments) -> str:
+    """Why a stage is not to run among dry runs, in words, or ""."""
+    values = values_of(stage, args)
+    if chain.is_dry(values):
+        return chain.why_no_dry_run(stage, values)
+    before = run.STAGES[: run.STAGES.index(stage)]
+    dry = [one for one in before if chain.is_dry(values_of(one, args))]
+    return f"{dry[0]} is a dry run" if dry else ""
+
+
 def check(args: Arguments) -> None:
     """Check the parameters of all notebooks before the first one runs."""
     for stage in run.STAGES:
@@ -38,8 +61,17 @@ def check(args: Arguments) -> None:
 
 
 def begin(args: Arguments) -> None:
-    """Print why the stage has to run, or nothing when its last run stands."""
+    """Print why the stage has to run, or nothing when its last run stands.
+
+    `--lock` is the number of a file that the caller has opened and keeps open while the stage
+    runs: who comes second waits here, and then finds the stage done.
+    """
     values = values_of(args.stage, args)
+    if args.lock is not None:
+        wait_for_turn(args.lock, args.stage)
+    if why := why_left_out(args.stage, args):
+        print(f"{args.stage}: left out, since {why}", file=sys.stderr)
+        sys.exit(LEFT_OUT)
     if reason := chain.why_stale(args.stage, values):
         chain.start(args.stage, values)
         print(reason)
@@ -50,7 +82,10 @@ def end(args: Arguments) -> None:
     from trait_lib.repo import pages
 
     values = values_of(args.stage, args)
-    chain.finish(args.stage, values)
+    done = chain.finish(args.stage, values)
+    if chain.is_dry(values):
+        print(f"{args.stage}: a dry run, its plan is in {run.on_this_machine(done)}")
+        return
     print(f"{args.stage}: {chain.cost(args.stage, values)}")
     pages.write_page(args.stage, values)
     pages.write_index(values)
@@ -82,7 +117,11 @@ def report(args: Arguments) -> None:
     """Print the comparison of a finished run and where its pages are."""
     from trait_lib.repo import report as what
 
-    print(what.of_run(values_of(run.STAGES[-1], args)))
+    dry = [stage for stage in run.STAGES if chain.is_dry(values_of(stage, args))]
+    if dry:
+        print(f"no comparison: {', '.join(dry)} with dry_run: true")
+    else:
+        print(what.of_run(values_of(run.STAGES[-1], args)))
 
 
 def committed(_args: Arguments) -> None:
@@ -121,6 +160,8 @@ def parser() -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         if function in OF_ONE_STAGE:
             one.add_argument("stage", choices=run.STAGES)
+        if function is begin:
+            one.add_argument("--lock", type=int, help="number of an open file; see above")
         one.add_argument("--domain", default="math")
         one.add_argument("--tier", default="replica")
         one.add_argument("--arm", default="trait")

@@ -37,6 +37,7 @@ __all__ = [
     "api_key",
     "ask",
     "plan",
+    "plan_of",
 ]
 
 
@@ -69,18 +70,38 @@ def plan(
     """
     todo = _missing(requests, settings, ledger).values()
     tokens_in, most_in = sum(map(estimate_tokens, todo)), sum(map(most_tokens, todo))
-    most_out = settings.max_tokens * len(todo)
-    tokens_out = min(reply_tokens * len(todo), most_out)
-    minutes = [len(todo) * seconds_per_reply / limits.concurrency / 60]
+    different = len({settings.key(request) for request in requests})
+    counts = (different, different - len(todo), tokens_in, most_in)
+    return plan_of(*counts, settings, limits, price, reply_tokens, seconds_per_reply)
+
+
+def plan_of(
+    requests: int,
+    in_ledger: int,
+    tokens_in: int,
+    most_in: int,
+    settings: Settings,
+    limits: Limits,
+    price: Price,
+    reply_tokens: int,
+    seconds_per_reply: float = 10.0,
+) -> Plan:
+    """The plan for so many requests, of them `in_ledger` answered, whose others have so many tokens.
+
+    `most_in` is the most that these can be; the other arguments are those of `plan`.
+    """
+    todo = requests - in_ledger
+    most_out = settings.max_tokens * todo
+    tokens_out = min(reply_tokens * todo, most_out)
+    minutes = [todo * seconds_per_reply / limits.concurrency / 60]
     if limits.requests_per_minute:
-        minutes.append(len(todo) / limits.requests_per_minute)
+        minutes.append(todo / limits.requests_per_minute)
     if limits.tokens_per_minute:
         # as servers count, and the client with them: a reply takes its limit, not its length
         minutes.append((tokens_in + most_out) / limits.tokens_per_minute)
-    different = len({settings.key(request) for request in requests})
     return Plan(
-        different,
-        different - len(todo),
+        requests,
+        in_ledger,
         tokens_in,
         tokens_out,
         price.cost(tokens_in, tokens_out),
