@@ -196,8 +196,14 @@ def text_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -
     """
     columns = list(columns or dict.fromkeys(key for row in rows for key in row))
     cells = [columns, *([_cell(row.get(column)) for column in columns] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     numeric = [all(_is_number(row.get(column)) for row in rows) for column in columns]
+    return aligned(cells, numeric)
+
+
+def aligned(cells: Sequence[Sequence[str]], right: Sequence[bool] = ()) -> str:
+    """Rows of text as columns under the first row; `right`: which; without it all but the first."""
+    numeric = right or [i > 0 for i in range(len(cells[0]))]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     lines = [
         "  ".join(
             text.rjust(width) if number else text.ljust(width)

@@ -24,7 +24,7 @@ def values_of(stage: str, args: Arguments) -> chain.Values:
     given = {"domain": args.domain, "tier": args.tier, "seed": seed, "arm": args.arm}
     if args.data:
         given["data_dir"] = str(Path(args.data).resolve())
-    file = (ROOT / args.params).resolve() / args.domain / args.tier / f"{stage}.yaml"
+    file = folder_of(args) / args.domain / args.tier / f"{stage}.yaml"
     values = chain.resolve(stage, file, given)
     from_file = params.read_file(file)
     for name in ("domain", "tier"):
@@ -55,9 +55,24 @@ def why_left_out(stage: str, args: Arguments) -> str:
 
 
 def check(args: Arguments) -> None:
-    """Check the parameters of all notebooks before the first one runs."""
-    for stage in run.STAGES:
-        values_of(stage, args)
+    """Check the parameters of all notebooks, and that the plan can go well, before any runs."""
+    from trait_lib.repo import bill
+
+    bill.refuse({stage: values_of(stage, args) for stage in run.STAGES}, folder_of(args))
+
+
+def folder_of(args: Arguments) -> Path:
+    """The folder of the parameters files."""
+    return (ROOT / args.params).resolve()
+
+
+def plan(args: Arguments) -> None:
+    """Print the whole bill before anything is spent; needs no stage finished."""
+    from trait_lib.repo import bill
+
+    values = {stage: values_of(stage, args) for stage in run.STAGES}
+    print(bill.text(values, folder_of(args)))
+    bill.refuse(values, folder_of(args))
 
 
 def begin(args: Arguments) -> None:
@@ -147,7 +162,7 @@ def publish(args: Arguments) -> None:
 
 
 COMMANDS = {
-    f.__name__: f for f in (check, begin, end, fail, html, report, committed, picture, publish)
+    f.__name__: f for f in (check, plan, begin, end, fail, html, report, committed, picture, publish)
 }
 OF_ONE_STAGE = (begin, end, fail)
 

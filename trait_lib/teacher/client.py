@@ -86,7 +86,7 @@ def plan_of(
     reply_tokens: int,
     seconds_per_reply: float = 10.0,
 ) -> Plan:
-    """The plan for so many requests, of them `in_ledger` answered, whose others have so many tokens.
+    """The plan for so many requests; those that are not in the ledger have `tokens_in` tokens.
 
     `most_in` is the most that these can be; the other arguments are those of `plan`.
     """

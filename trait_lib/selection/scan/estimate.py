@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from trait_lib.reading import tables
 from trait_lib.reading.shards import Shard
 from trait_lib.records import Damaged
+from trait_lib.selection.cut.budget import Budget
 from trait_lib.selection.scan import passes
 
 SAMPLED_SHARDS = 8
@@ -116,6 +117,12 @@ def _measure(shard: Shard, made: Sequence[passes.Method], fields: Mapping[str, s
             break
     seconds = time.process_time() - started
     return documents, size, seconds, kept, tables.documents_in(shard, documents)
+
+
+def looked_at(plan: Forecast, size: Budget, oversample: float, rankings: int) -> float:
+    """Bytes of text of all candidates that so many rankings propose, at most."""
+    each = plan.text_bytes / plan.documents * size.documents or size.tokens * size.bytes_per_token
+    return min(plan.text_bytes, oversample * each) * rankings
 
 
 def fineweb(bytes_per_second: float) -> float:
