@@ -52,7 +52,7 @@ export DATA
 
 ROOMS := selection passages training evaluation contamination
 
-.PHONY: help reproduce smoke test test-units test-notebooks test-pages lab ray tensorboard env notebooks html \
+.PHONY: help plan reproduce smoke test test-units test-notebooks test-pages lab ray tensorboard env notebooks html \
   claims claims-sweep claims-curve claims-commit lint clean clean-runs check bench $(ROOMS:%=bench-%) \
   bench-mixture $(STAGES)
 
@@ -62,6 +62,7 @@ help:
 	@echo 'The first command of any kind makes the environment in $(VENV): about 2 minutes, 2 GB of disk,'
 	@echo 'network. Nothing after it needs the network, a GPU or a key in the tiers smoke, replica, local.'
 	@echo
+	@echo '  make plan           the whole bill of a run: tokens, hours, disk, memory, money    seconds'
 	@echo '  make reproduce      notebooks 00 to 04, then the comparison    replica: 10 min, 6 GB; smoke: 1 min'
 	@echo '  make 01_data_selection (or any other stage)                    up to that notebook, and no further'
 	@echo '  make smoke          both domains, as small as they can be      3 min, 3 GB'
@@ -187,6 +188,10 @@ claims claims-sweep claims-curve claims-commit: | $(ENVIRONMENT)
 smoke:
 	@$(MAKE) --no-print-directory reproduce TIER=smoke DOMAIN=math
 	@$(MAKE) --no-print-directory reproduce TIER=smoke DOMAIN=ads
+
+plan: | $(ENVIRONMENT)
+	@$(if $(MISTAKE),echo "error: $(MISTAKE)" >&2; exit 2)
+	@$(TRAIT) plan $(RUN_OF)
 
 html: check
 	@$(TRAIT) html $(RUN_OF)

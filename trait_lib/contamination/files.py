@@ -58,14 +58,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def hours(text_bytes: float, processes: int = 0) -> float:
-    """How long it takes to search so much text, measured here on a sample; 0: on all cores."""
+def hours(text_bytes: float, processes: int = 0, rate: float = 0.0) -> float:
+    """How long it takes to search so much text; 0: on all cores.
+
+    `rate`: bytes a second and core, 0 to measure it here on a sample.
+    """
+    return text_bytes / (rate or _rate()) / 3600 / (processes or cores())
+
+
+def _rate() -> float:
     index = contamination.build_index({"q": SAMPLE[:90]})
     contamination.hits(SAMPLE[:1000], index)  # compiled and loaded
     started = time.process_time()
     contamination.hits(SAMPLE[1:], index)
-    rate = len(SAMPLE) / max(1e-9, time.process_time() - started)
-    return text_bytes / rate / 3600 / (processes or cores())
+    return len(SAMPLE) / max(1e-9, time.process_time() - started)
 
 
 def _all(path: Path, questions: Mapping[str, str], known: Mapping[str, Any], of: int) -> Result:

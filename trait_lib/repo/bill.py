@@ -45,14 +45,31 @@ def total(lines: Sequence[Item]) -> Item:
 
 
 def of(stage: run.Stage, **measured: Any) -> str:
-    """The lines of one stage for its notebook, with what it has measured; kept in a dry run."""
-    own = {stage.name: stage.params}
-    given = {name: stage.params[name] for name in ("seed", "arm") if name in stage.params}
-    values = values_of(stage.params["domain"], stage.params["tier"], **given) | own
-    lines = costs.ITEMS[stage.name](values, costs.assumed(stage.params["tier"]), measured)
+    """The lines of one stage for its notebook, with what it has measured; kept in a dry run.
+
+    Raises:
+        ParameterError: see `refuse`; asked before the passages are paid for.
+    """
+    values, folder = _values_around(stage)
+    lines = costs.ITEMS[stage.name](values, costs.assumed(stage.params["tier"], folder), measured)
     if stage.params.get("dry_run"):
         costs.keep(stage, lines)
+    elif stage.name == PASSAGES:
+        refuse(values, folder)
     return table({stage.name: lines})
+
+
+def of_run(stage: run.Stage) -> str:
+    """The bill of the run that a notebook belongs to, as `make plan` prints it, but shorter."""
+    of(stage)
+    return text(*_values_around(stage), whole=False)
+
+
+def _values_around(stage: run.Stage) -> tuple[dict[str, Any], Path]:
+    """The parameters of all stages, those of one as they are in its notebook, and their folder."""
+    own, folder = stage.params, ROOT / "params"
+    given = {name: own[name] for name in ("seed", "arm") if name in own}
+    return values_of(own["domain"], own["tier"], folder, **given) | {stage.name: own}, folder
 
 
 # --- what cannot go well ----------------------------------------------------------------------
@@ -126,19 +143,14 @@ def scaled(values: All, share: float) -> dict[str, Any]:
 
 
 def share_for(values: All, assumptions: Mapping[str, Any], budget: float) -> float:
-    """The largest share of a run, at most all of it, that costs no more than the budget."""
-
-    def money(share: float) -> float:
-        made = items(scaled(values, share), assumptions)
-        return total([line for lines in made.values() for line in lines]).money
-
-    low, high = 0.0, 1.0
-    if money(high) <= budget:
-        return high
-    for _ in range(12):
-        middle = (low + high) / 2
-        low, high = (middle, high) if money(middle) <= budget else (low, middle)
-    return low
+    """About the largest share of a run, at most all of it, that costs no more than the budget."""
+    whole, half = (_money(scaled(values, share), assumptions) for share in (1.0, 0.5))
+    if whole <= budget or whole == half:
+        return 1.0
+    share = max(0.0, 1 - (whole - budget) / (2 * (whole - half)))  # the bill grows in proportion
+    while share and _money(scaled(values, share), assumptions) > budget:
+        share = share * 0.995 if share > 0.001 else 0.0
+    return share
 
 
 def ladder(domain: str, folder: Path = ROOT / "params") -> list[dict[str, Any]]:
@@ -231,13 +243,14 @@ def text(values: All, folder: Path = ROOT / "params", whole: bool = True) -> str
     used = [stage for stage in run.STAGES if costs.measured(stage, values[stage])]
     often = ", ".join(f"{n} {one:.2f}" for n, (one, _) in epochs(values, assumptions).items())
     rungs = ladder(domain, folder)
+    word = "REFUSED" if values[PASSAGES]["teacher"] == "server" else "to watch"
     parts = [
         f"The bill of {domain}, tier {tier}, arm {values[TRAINING]['arm']}; nothing is spent yet. "
         "Hours on this tier's machine.",
         table(lines),
         f"measured by dry runs: {', '.join(used) or 'nothing'}; assumed: the rest",
         f"epochs: {often}; at most {values[TRAINING]['max_epochs']:g}",
-        *(f"REFUSED {said}" for said in refusals(values, assumptions)),
+        *(f"{word}: {said}" for said in refusals(values, assumptions)),
         "What a budget buys:\n" + aligned([tuple(rungs[0]), *(tuple(r.values()) for r in rungs)])
         if rungs
         else "",

@@ -162,7 +162,8 @@ def publish(args: Arguments) -> None:
 
 
 COMMANDS = {
-    f.__name__: f for f in (check, plan, begin, end, fail, html, report, committed, picture, publish)
+    f.__name__: f
+    for f in (check, plan, begin, end, fail, html, report, committed, picture, publish)
 }
 OF_ONE_STAGE = (begin, end, fail)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,8 @@ def start(values: All, assumptions: Values, measured: Values) -> list[Item]:
         read += size / assumptions["network_bytes_per_second"] / 3600
     rent = assumptions["dollars_per_core_hour"]
     disk = size * assumptions["compressed"] / 2**30
-    searched = search.hours(2 * size, 1)  # while it is written, and once more at the end
+    rate = assumptions["search_bytes_per_second"]
+    searched = search.hours(2 * size, 1, rate)  # while it is written, and once more at the end
     items = [
         Item("read and write the corpora", tokens, read, disk, 1.0, read * rent),
         Item("look for test questions in them", tokens, searched, money=searched * rent),
@@ -197,13 +199,14 @@ def selection(values: All, assumptions: Values, measured: Values) -> list[Item]:
     def item(what: str, hours: float, **more: float) -> Item:
         return Item(what, hours=hours, money=hours * workers * rent, **more)
 
+    search_rate = assumptions["search_bytes_per_second"]
     packed, memory = assumptions["compressed"] / 2**30, assumptions["scan_gib"] * workers
     items = [
         item("score all documents", scan.hours(workers), tokens=scan.text_bytes / each,
              disk_gib=scan.part_bytes / 2**30, memory_gib=memory),
         item("read the candidates again", scan.hours(workers), tokens=looked_at / each,
              disk_gib=looked_at * packed, memory_gib=memory),
-        item("look for test questions in them", search.hours(looked_at, workers)),
+        item("look for test questions in them", search.hours(looked_at, workers, search_rate)),
     ]  # fmt: skip
     if asked["quality_filter"] == "hub":
         hours = found / assumptions["quality_documents_per_second"] / 3600
@@ -272,8 +275,6 @@ def paid(what: str, plan: Any, times: float = 1.0, route: str = "direct") -> Ite
 
 def model_shape(values: All) -> Any:
     """The size of the base model, from its name or the settings of notebook 00."""
-    from trait_lib.training.checks import preflight
-
     asked = values[START]
     name = values[TRAINING]["base_model"] or asked["base_model"]
     given = {
@@ -285,7 +286,14 @@ def model_shape(values: All) -> Any:
         "tie_word_embeddings": True,
         "vocab_size": asked["vocab_size"],
     }
-    return preflight.shape(preflight.model_config(name, given, asked["base_revision"]))
+    return _shape(name, tuple(given.items()), asked["base_revision"])
+
+
+@cache
+def _shape(name: str, given: tuple[tuple[str, Any], ...], revision: str) -> Any:
+    from trait_lib.training.checks import preflight
+
+    return preflight.shape(preflight.model_config(name, dict(given), revision))
 
 
 def trained(what: str, shape: Any, parts: Any, settings: Values, checkpoints: int = 0) -> Item:
@@ -315,7 +323,8 @@ def training(values: All, assumptions: Values, measured: Values) -> list[Item]:
     tokens = sum(supply(values, assumptions).values())
     cores, rent = assumptions["cores"], assumptions["dollars_per_core_hour"]
     hours = tokens / assumptions["tokenise_tokens_per_second"] / 3600
-    looked = search.hours(assumptions["bytes_per_token"] * tokens, cores)
+    rate = assumptions["search_bytes_per_second"]
+    looked = search.hours(assumptions["bytes_per_token"] * tokens, cores, rate)
     width = 2 if shape.vocabulary <= 2**16 else 4
     kept = asked["keep_checkpoints"] * (asked["checkpoint_steps"] > 0)
     rented = (hours + looked) * cores * rent
