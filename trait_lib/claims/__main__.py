@@ -19,6 +19,7 @@ from trait_lib import ROOT, params, run
 from trait_lib.claims import results, settings, tasks, workers
 from trait_lib.training import arms
 
+RESULTS = "results.csv"
 Rated = list[tuple[str, float]]
 
 
@@ -69,11 +70,19 @@ def run_seed(
     ]
     planned = [pair for _, pairs in _all(pool, laying) for pair in pairs]
     standing = [record for _, record in planned if record]
-    results.add(file, [row for record in standing for row in results.rows_of(record)])
+    _note(file, standing)
     waiting = [job for job, record in planned if not record]
     progress.total += len(waiting)
     progress.say(f"seed {seed}: {len(standing)} cells stand, {len(waiting)} to run; plans checked")
     _cells(pool, waiting, file, progress)
+
+
+def _note(file: Path, standing: list[dict[str, Any]]) -> None:
+    """Put finished cells into the file of results; learning curves of seed 0 into theirs."""
+    results.add(file, [row for record in standing for row in results.rows_of(record)])
+    curves = [row for one in standing if one["seed"] == 0 for row in results.curve_of(one)]
+    if curves and file.name == RESULTS:
+        results.add(file.with_name("curves.csv"), curves)
 
 
 def _all(pool: workers.Pool, given: list[tuple[Any, workers.Task]]) -> list[tuple[Any, Any]]:
@@ -98,7 +107,7 @@ def _cells(pool: workers.Pool, waiting: list[Any], file: Path, progress: Progres
             pool.start(job, (tasks.work, (job,)))
         job, record = pool.finished()
         open_ones.discard(job.folder)
-        results.add(file, results.rows_of(record))
+        _note(file, [record])
         progress.finished(job, record, time.monotonic() - begun[job.folder])
 
 
@@ -171,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known = settings.read((ROOT / args.params).resolve())
         args.seeds = args.seeds or list(known["development_seeds"])
         check(args, known)
-        name = "sweep.csv" if args.mode == "sweep" else "results.csv"
+        name = "sweep.csv" if args.mode == "sweep" else RESULTS
         file, progress = results.own_folder(args.tier) / name, Progress(args.workers)
         with workers.pool(args.workers) as pool:
             for place, seed in enumerate(args.seeds):

@@ -17,7 +17,9 @@ from trait_lib import ROOT, records, run
 
 COLUMNS = ("domain", "seed", "arm", "rate", "task", "metric", "value", "n", "manifest")
 CELL = COLUMNS[:4]
+CURVE = (*CELL, "step", "text", "value", "manifest")  # of the file of learning curves
 COMMITTED = ROOT / "figures" / "claims"
+KINDS = {"seed": int, "n": int, "step": int, "rate": float, "value": float}
 Row = dict[str, Any]
 
 
@@ -40,13 +42,13 @@ def read(path: str | Path) -> list[Row]:
         return []
     with open(path, encoding="utf-8", newline="") as handle:
         lines = csv.DictReader(handle)
-        if tuple(lines.fieldnames or ()) != COLUMNS:
+        columns = tuple(lines.fieldnames or ())
+        if columns not in (COLUMNS, CURVE):
             raise BadResults(f"{path}:1: the columns must be {', '.join(COLUMNS)}")
         rows = []
         for number, line in enumerate(lines, start=2):
             try:
-                kinds = {"seed": int, "n": int, "rate": float, "value": float}
-                rows.append({name: kinds.get(name, str)(line[name]) for name in COLUMNS})
+                rows.append({name: KINDS.get(name, str)(line[name]) for name in columns})
             except (TypeError, ValueError) as error:
                 raise BadResults(f"{path}:{number}: {error}") from None
     return rows
@@ -62,12 +64,22 @@ def rows_of(record: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def curve_of(record: Mapping[str, Any]) -> list[Row]:
+    """The rows of a cell's learning curve: held-out bits per byte by step and text."""
+    cell = {name: record[name] for name in ("domain", "seed", "arm", "rate", "manifest")}
+    return [
+        {**cell, "step": one["step"], "text": one["text"], "value": round(one["bits_per_byte"], 6)}
+        for one in record["curve"]
+    ]
+
+
 def merged(old: Iterable[Row], new: Iterable[Row]) -> list[Row]:
     """Old rows with whole cells replaced by new ones, sorted."""
     new = list(new)
     replaced = {tuple(row[name] for name in CELL) for row in new}
     kept = [row for row in old if tuple(row[name] for name in CELL) not in replaced]
-    return sorted([*kept, *new], key=lambda row: tuple(row[name] for name in COLUMNS[:6]))
+    names = [name for name in (*COLUMNS[:6], "step", "text") if name in (new or kept or [{}])[0]]
+    return sorted([*kept, *new], key=lambda row: [row[name] for name in names])
 
 
 def write(path: str | Path, rows: Sequence[Row]) -> None:
@@ -76,7 +88,8 @@ def write(path: str | Path, rows: Sequence[Row]) -> None:
         records.atomic_path(path) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as handle,
     ):
-        out = csv.DictWriter(handle, COLUMNS, lineterminator="\n")
+        columns = CURVE if rows and "step" in rows[0] else COLUMNS
+        out = csv.DictWriter(handle, columns, lineterminator="\n")
         out.writeheader()
         out.writerows({**row, "rate": f"{row['rate']:g}"} for row in rows)
 

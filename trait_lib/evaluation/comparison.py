@@ -53,7 +53,9 @@ def table(
     """All scores as rows: name, group, unit, n, base, adapted, difference, intervals and errors.
 
     Shares (accuracy, AUC, density, ...) are between 0 and 1. Groups are tasks, mean, split,
-    relevance, rewriting, win rate, text and general; a group without data has no rows. `p` is of no
+    relevance, rewriting, win rate, text and general; a group without data has no rows. Tasks of
+    which no training problem exists (problems with `held_out_task`) have a row of their own and one
+    together, and are in neither the mean nor the split by entities. `p` is of no
     difference, and `p_holm` the same corrected for the number of rows in the group. Of a win rate
     the base model's is 1 - the adapted model's.
 
@@ -71,12 +73,16 @@ def table(
 
     tasks = tasks_of(questions.problems, questions.general)
     rows = [accuracy(task, "tasks", [task]) for task in tasks]
+    held_out = [row["task"] for row in questions.problems if row.get("held_out_task")]
+    tasks, held_out = [t for t in tasks if t not in held_out], [t for t in tasks if t in held_out]
     if len(tasks) > 1:
         rows.append(accuracy("mean of tasks", "mean", tasks))
     split = {bool(row.get("documents_only")) for row in questions.problems if row["task"] in tasks}
     if split == {True, False}:
         for name, only in (("entities in passages", False), ("entities in documents only", True)):
             rows.append(accuracy(name, "split", tasks, only))
+    if held_out:
+        rows.append(accuracy("held-out task", "split", held_out))
     rows += _relevance(questions, base, adapted)
     rows += _rewriting(questions, base, adapted, keywords)
     rows += _win_rates(judged)

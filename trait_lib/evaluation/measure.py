@@ -141,6 +141,7 @@ def graded(questions: Questions, outputs: Mapping[str, Mapping[str, Any]]) -> li
                 "id": problem["id"],
                 "task": problem["task"],
                 "documents_only": bool(problem.get("documents_only")),
+                "held_out_task": bool(problem.get("held_out_task")),
                 "question": problem["question"],
                 **given,
                 "gold": problem["answer"],

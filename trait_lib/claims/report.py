@@ -1,0 +1,271 @@
+"""Tables and figures of notebook 05, from the file of results and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from matplotlib.figure import Figure
+
+from trait_lib import ROOT, show
+from trait_lib.claims import results, settings, verdicts
+from trait_lib.claims.claims import (
+    AS_THE_PAPER_SCORES,
+    CLAIMS,
+    DOCUMENTS,
+    GENERAL,
+    HELD_OUT,
+    MEAN,
+    PAPER,
+    PASSAGES,
+    Comparison,
+)
+from trait_lib.records import atomic_path
+from trait_lib.training import arms
+
+Row = dict[str, Any]
+Drawn = tuple[Figure, list[Row], str]
+PREDICTIONS = ROOT / "params" / "claims_predictions.yaml"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- claims: begin -->", "<!-- claims: end -->"
+SHOWN = "claim comparison domain difference low high effect p_holm seeds verdict".split()
+
+
+def gather(tier: str, own_runs: bool, name: str = "results.csv") -> tuple[list[Row], int]:
+    """The committed rows, and with `own_runs` this machine's in their place; how many are own."""
+    rows = results.read(results.COMMITTED / name)
+    own = results.read(results.own_folder(tier) / name) if own_runs else []
+    known = {tuple(row.values()) for row in rows}
+    return results.merged(rows, own), sum(tuple(row.values()) not in known for row in own)
+
+
+def scores(rows: Sequence[Mapping[str, Any]]) -> verdicts.Scores:
+    """The scores at each arm's own rate."""
+    known = settings.read(ROOT / "params")
+    return verdicts.scores(rows, lambda arm: settings.rate_of(arm, known))
+
+
+def claims_table(found: verdicts.Scores) -> list[Row]:
+    """All comparisons of all domains."""
+    return [row for one in verdicts.domains_of(found) for row in verdicts.domain_table(found, one)]
+
+
+def overview(table: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """A row a claim: the verdict in each domain, and the paper's number with its mark."""
+    told = verdicts.by_claim(table)
+    domains = sorted({domain for _, domain in told})
+    rows = []
+    for number, words in CLAIMS.items():
+        paper = [f"{domain} {text}" for (one, domain), text in PAPER.items() if one == number]
+        row = {"claim": f"{number} {words}", "paper": ", ".join(paper) or "no number found"}
+        rows.append(row | {domain: told.get((number, domain), "not run") for domain in domains})
+    return rows
+
+
+def predicted(table: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """What was predicted of each comparison beside what was found, in points."""
+    asked = yaml.safe_load(PREDICTIONS.read_text(encoding="utf-8"))
+    rows = []
+    for row in table:
+        said = asked.get(row["domain"], {}).get(row["comparison"], {})
+        names = {name: row[name] for name in ("domain", "claim", "comparison")}
+        found = {"found": 100 * row["difference"], "seeds": row["seeds"]}
+        rows.append(
+            {**names, "direction": said.get("direction"), "size": said.get("size"), **found}
+        )
+    return rows
+
+
+def as_the_paper_scores(found: verdicts.Scores) -> list[Row]:
+    """Ads: AUC, win rate at equal lengths, diversity and density."""
+    arms_beside = ("base", "random", "dsir", "stage1_only")
+    return verdicts.against_each(found, "ads", AS_THE_PAPER_SCORES, arms_beside)
+
+
+def controls(found: verdicts.Scores) -> list[Row]:
+    """What is left of the gain under each control."""
+    names = (*arms.CONTROLS, *arms.ANSWERERS)
+    return [r for one in verdicts.domains_of(found) for r in verdicts.remains(found, one, names)]
+
+
+def power(found: verdicts.Scores, planned: int) -> list[Row]:
+    """Spread over seeds, and what `planned` seeds would find."""
+    return [
+        row
+        for one in verdicts.domains_of(found)
+        for row in verdicts.power_table(found, one, planned)
+    ]
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+def forest(table: Sequence[Mapping[str, Any]]) -> Drawn:
+    """Every comparison's difference with its interval, a panel a domain."""
+    domains = sorted({row["domain"] for row in table})
+    names = list(dict.fromkeys(f"{row['claim']} {row['comparison']}" for row in table))
+    size = (2.4 + 2.6 * len(domains), 1.0 + 0.3 * len(names))
+    fig, axes = show.plt.subplots(1, len(domains), figsize=size, sharey=True, squeeze=False)
+    for axis, domain in zip(axes[0], domains, strict=True):
+        for row in (row for row in table if row["domain"] == domain):
+            place = len(names) - 1 - names.index(f"{row['claim']} {row['comparison']}")
+            low, high = (
+                row[end] if row[end] is not None else row["difference"] for end in ("low", "high")
+            )
+            axis.plot([low, high], [place, place], color=show.BLUE, linewidth=1.4)
+            full = row["verdict"] == verdicts.HOLDS
+            axis.plot(
+                row["difference"], place, "o", color=show.BLUE, mfc=show.BLUE if full else "white"
+            )
+        axis.axvline(0, color=show.GREY, linewidth=0.8)
+        axis.set(title=domain, xlabel="difference of shares")
+    axes[0][0].set_yticks(range(len(names) - 1, -1, -1), names)
+    keep = ("domain", "claim", "comparison", "difference", "low", "high", "verdict")
+    said = [f"{r['domain']}, {r['claim']} {r['comparison']}: {r['difference']:+.3f}" for r in table]
+    words = f"Differences between arms with 95 % intervals, filled if they hold: {'; '.join(said)}."
+    return fig, [{name: row[name] for name in keep} for row in table], words
+
+
+def _means(found: verdicts.Scores, tasks: Mapping[str, str]) -> list[Row]:
+    """Mean over seeds of some scores for each arm and domain that has all of them."""
+    rows = []
+    for domain in verdicts.domains_of(found):
+        for arm in settings.ALL:
+            made = {
+                n: verdicts.mean_of(found, domain, arm, *t.split("|")) for n, t in tasks.items()
+            }
+            if all(made.values()):
+                values = {name: one["difference"] for name, one in made.items()}
+                rows.append({"domain": domain, "arm": arm, **values})
+    return rows
+
+
+def by_knowledge(found: verdicts.Scores) -> Drawn:
+    """Accuracy of each arm on entities in passages, in documents only, and on a held-out task."""
+    tasks = {PASSAGES: PASSAGES, DOCUMENTS: DOCUMENTS}
+    if any(name[2] == HELD_OUT for name in found):
+        tasks[HELD_OUT] = HELD_OUT
+    rows = _means(found, tasks)
+    domains = sorted({row["domain"] for row in rows})
+    most = max(sum(row["domain"] == one for row in rows) for one in domains)
+    size = (2.4 + 2.6 * len(domains), 1.2 + 0.24 * most)
+    fig, axes = show.plt.subplots(1, len(domains), figsize=size, squeeze=False)
+    marks = dict(
+        zip(tasks, (("o", show.BLUE), ("s", show.VERMILLION), ("^", show.GREEN)), strict=False)
+    )
+    for axis, domain in zip(axes[0], domains, strict=True):
+        own = [row for row in rows if row["domain"] == domain]
+        places = list(range(len(own) - 1, -1, -1))
+        for name, (mark, colour) in marks.items():
+            axis.plot([row[name] for row in own], places, mark, color=colour, label=name)
+        axis.set_yticks(places, [row["arm"] for row in own], fontsize=7)
+        axis.set(title=domain, xlabel="accuracy", xlim=(-0.03, 1.03))
+    axes[0][0].legend(fontsize=7)
+    said = [f"{r['domain']} {r['arm']} {r[PASSAGES]:.2f} and {r[DOCUMENTS]:.2f}" for r in rows]
+    return fig, rows, f"Accuracy on entities in passages and in documents only: {'; '.join(said)}."
+
+
+def forgetting(found: verdicts.Scores) -> Drawn:
+    """General questions against the mean of tasks, a point an arm."""
+    rows = _means(found, {MEAN: MEAN, GENERAL: GENERAL})
+    domains = sorted({row["domain"] for row in rows})
+    size = (1.2 + 2.9 * len(domains), 3.4)
+    fig, axes = show.plt.subplots(1, len(domains), figsize=size, squeeze=False, sharey=True)
+    for axis, domain in zip(axes[0], domains, strict=True):
+        for row in (row for row in rows if row["domain"] == domain):
+            axis.plot(row[MEAN], row[GENERAL], linestyle="", **show.look(row["arm"]))
+            axis.annotate(
+                row["arm"],
+                (row[MEAN], row[GENERAL]),
+                (3, 3),
+                textcoords="offset points",
+                fontsize=6,
+            )
+        axis.set(title=domain, xlabel=MEAN)
+    axes[0][0].set_ylabel("general questions")
+    said = [f"{r['domain']} {r['arm']} {r[MEAN]:.2f}, {r[GENERAL]:.2f}" for r in rows]
+    return fig, rows, f"Mean of tasks and general questions of each arm: {'; '.join(said)}."
+
+
+def rate_curve(rows: Sequence[Mapping[str, Any]]) -> Drawn:
+    """Claim 6 against the peak learning rate: two stages and one mixed stage."""
+    drawn = []
+    named = ("trait", "one_mixed_stage")
+    for domain in sorted({row["domain"] for row in rows}):
+        for rate in sorted({row["rate"] for row in rows if row["arm"] in named}):
+            found = verdicts.scores(rows, lambda _, rate=rate: rate)
+            one = Comparison(6, "two over one", *named)
+            if told := list(verdicts.paired(found, domain, one).values()):
+                means = {arm: verdicts.mean_of(found, domain, arm)["difference"] for arm in named}
+                drawn.append({"domain": domain, "rate": rate, **means, **verdicts.measured(told)})
+    domains = sorted({row["domain"] for row in drawn})
+    size = (1.2 + 2.9 * len(domains), 3.2)
+    fig, axes = show.plt.subplots(1, len(domains), figsize=size, squeeze=False, sharey=True)
+    for axis, domain in zip(axes[0], domains, strict=True):
+        own = [row for row in drawn if row["domain"] == domain]
+        for arm in named:
+            axis.plot([r["rate"] for r in own], [r[arm] for r in own], label=arm, **show.look(arm))
+        axis.set(title=domain, xlabel="peak learning rate", xscale="log")
+    axes[0][0].legend()
+    axes[0][0].set_ylabel(MEAN)
+    said = [f"{r['domain']} at {r['rate']:g} {r['difference']:+.3f}" for r in drawn]
+    return fig, drawn, f"Two stages minus one mixed stage by learning rate: {'; '.join(said)}."
+
+
+def learning(points: Sequence[Mapping[str, Any]], text: str = "domain") -> Drawn:
+    """Held-out bits per byte while training, of the arms whose points are given."""
+    rows = [dict(row) for row in points if row["text"] == text]
+    domains = sorted({row["domain"] for row in rows})
+    size = (1.2 + 2.9 * len(domains), 3.2)
+    fig, axes = show.plt.subplots(1, len(domains), figsize=size, squeeze=False)
+    for axis, domain in zip(axes[0], domains, strict=True):
+        own = [row for row in rows if row["domain"] == domain]
+        for arm in dict.fromkeys(row["arm"] for row in own):
+            line = [row for row in own if row["arm"] == arm]
+            axis.plot(
+                [r["step"] for r in line],
+                [r["value"] for r in line],
+                label=arm,
+                **show.look(arm),
+            )
+        axis.set(title=domain, xlabel="step")
+    axes[0][0].legend(fontsize=6)
+    axes[0][0].set_ylabel(f"bits per byte, held-out {text} text")
+    return (
+        fig,
+        rows,
+        f"Bits per byte of held-out {text} text against the step, a line for each arm.",
+    )
+
+
+# --- README -----------------------------------------------------------------------------------
+
+
+def markdown(table: Sequence[Mapping[str, Any]]) -> str:
+    """The claims table as README shows it."""
+    rows = overview(table)
+    columns = list(rows[0])
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    lines += [f"| {' | '.join(str(row[name]) for name in columns)} |" for row in rows]
+    return "\n".join(lines)
+
+
+def refresh_readme(path: Path = README) -> bool:
+    """Write the claims table of the committed results between README's markers; was it new?
+
+    Raises:
+        ValueError: the markers are not there.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{path}: the markers {BEGIN} and {END} are missing")
+    table = claims_table(scores(gather("", own_runs=False)[0]))
+    new = f"{before}{BEGIN}\n{markdown(table)}\n{END}{after}"
+    if new != text:
+        with atomic_path(path) as temporary:
+            temporary.write_text(new, encoding="utf-8")
+    return new != text
