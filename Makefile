@@ -13,7 +13,8 @@ DATA   ?=
 PARAMS ?= params
 RUNS   := $(or $(TRAIT_RUNS),runs)
 
-STAGES := 00_start_here 01_data_selection 02_passage_generation 03_two_stage_training 04_evaluation
+STAGES := 00_start_here 01_data_selection 02_passage_generation 03_two_stage_training 04_evaluation \
+  05_claims
 SHARED := $(wordlist 1,3,$(STAGES))
 TIERS  := smoke replica local small paper
 
@@ -63,7 +64,7 @@ help:
 	@echo 'network. Nothing after it needs the network, a GPU or a key in the tiers smoke, replica, local.'
 	@echo
 	@echo '  make plan           the whole bill of a run: tokens, hours, disk, memory, money    seconds'
-	@echo '  make reproduce      notebooks 00 to 04, then the comparison    replica: 10 min, 6 GB; smoke: 1 min'
+	@echo '  make reproduce      notebooks 00 to 05, then the comparison    replica: 10 min, 6 GB; smoke: 1 min'
 	@echo '  make 01_data_selection (or any other stage)                    up to that notebook, and no further'
 	@echo '  make smoke          both domains, as small as they can be      3 min, 3 GB'
 	@echo '  make test           unit tests, smoke tier, notebooks again    15 min, 6 GB'
@@ -151,6 +152,8 @@ check: | $(ENVIRONMENT)
 	$(run_notebook)
 04_evaluation: 03_two_stage_training
 	$(run_notebook)
+05_claims: 04_evaluation
+	$(run_notebook)
 
 # the parameters that come from Make's variables and not from the file
 GIVEN = -p seed $(SEED) $(if $(filter $@,$(SHARED)),,-p arm $(ARM)) \
@@ -170,7 +173,7 @@ if $(PY) -m papermill notebooks/$@.ipynb "$(OUT).running.ipynb" -f $(PARAMS)/$(D
 then $(TRAIT) end $@ $(RUN_OF); else $(TRAIT) fail $@ $(RUN_OF); fi
 endef
 
-reproduce: 04_evaluation
+reproduce: 05_claims
 	@$(TRAIT) report $(RUN_OF)
 
 # The experiment: all arms of the domains and seeds named; goes on where it was stopped.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trait_lib import ROOT, records, run
 
 PARAMS = {"domain": "math", "tier": "smoke", "seed": 3, "arm": "trait"}
-FIRST, SECOND, THIRD, FOURTH, FIFTH = run.STAGES
+FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH = run.STAGES
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""A tiny project with the real Makefile and library and five notebooks of a few lines each."""
+"""A tiny project with the real Makefile and library and six notebooks of a few lines each."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ PARAMETERS = {
     "02_passage_generation": "shout: bool = False  # in capitals",
     "03_two_stage_training": "arm: str = 'trait'  # {trait, random} which\nrate: float = 0.5",
     "04_evaluation": "arm: str = 'trait'  # {trait, random} which\nshots: int = 2",
+    "05_claims": "arm: str = 'trait'  # {trait, random} which",
 }
 CODE = {
     "00_start_here": """
@@ -63,6 +64,7 @@ table = [{"task": "size", "base": 0.25, "adapted": size}, {"task": "shots", "ada
 summary = {"table": table, "columns": ["task", "base", "adapted"], "notes": ["a note"]}
 records.write_json(stage.path("summary.json"), summary)
 """,
+    "05_claims": "print('reads the committed results, and nothing of this run')",
 }
 
 # of the smallest model that trains like a large one

@@ -34,6 +34,7 @@ STAGES = (
     "02_passage_generation",
     "03_two_stage_training",
     "04_evaluation",
+    "05_claims",
 )
 SHARED_STAGES = STAGES[:3]
 SCRATCH = "scratch"

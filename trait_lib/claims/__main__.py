@@ -44,7 +44,7 @@ class Progress:
         shown = "" if mean is None else f", mean of tasks {mean:.3f}"
         more = f" and {self.seeds_left} more seeds" if self.seeds_left else ""
         about = timedelta(seconds=round(left))
-        self.say(f"{self.done}/{self.total} {job.name}: {seconds:.0f} s{shown}; {about} left{more}")
+        self.say(f"{self.done}/{self.total} {job}: {seconds:.0f} s{shown}; {about} left{more}")
 
 
 def run_seed(
@@ -143,7 +143,9 @@ def commit(tier: str) -> list[Path]:
     for own in sorted(results.own_folder(tier).glob("*.csv")):
         results.add(results.COMMITTED / own.name, results.read(own))
         written.append(results.COMMITTED / own.name)
-    return written
+    from trait_lib.claims import report
+
+    return [*written, report.README] if report.refresh_readme() else written
 
 
 def best_rates(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

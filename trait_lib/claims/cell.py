@@ -80,9 +80,8 @@ class Job:
     shared: bool = False
     keep: bool = False
 
-    @property
-    def name(self) -> str:
-        """What the progress calls it."""
+    def __str__(self) -> str:
+        """What progress and errors call it."""
         return f"{self.domain} {self.seed} {self.arm} {self.rate:g}"
 
     @property

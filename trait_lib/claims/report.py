@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from matplotlib.figure import Figure
 
-from trait_lib import ROOT, show
+from trait_lib import ROOT, run, show
 from trait_lib.claims import results, settings, verdicts
 from trait_lib.claims.claims import (
     AS_THE_PAPER_SCORES,
@@ -33,12 +33,40 @@ BEGIN, END = "<!-- claims: begin -->", "<!-- claims: end -->"
 SHOWN = "claim comparison domain difference low high effect p_holm seeds verdict".split()
 
 
-def gather(tier: str, own_runs: bool, name: str = "results.csv") -> tuple[list[Row], int]:
-    """The committed rows, and with `own_runs` this machine's in their place; how many are own."""
-    rows = results.read(results.COMMITTED / name)
-    own = results.read(results.own_folder(tier) / name) if own_runs else []
+def gather(stage: run.Stage, own_runs: bool, name: str = "results.csv") -> tuple[list[Row], int]:
+    """The committed rows, and with `own_runs` this machine's in their place; how many are own.
+
+    Both files are recorded as inputs of the stage.
+    """
+    rows = _rows(stage, results.COMMITTED / name)
+    own = _rows(stage, results.own_folder(stage.params["tier"]) / name) if own_runs else []
     known = {tuple(row.values()) for row in rows}
     return results.merged(rows, own), sum(tuple(row.values()) not in known for row in own)
+
+
+def _rows(stage: run.Stage, path: Path) -> list[Row]:
+    """The rows of a file; a file without any is made where there is none, so that it is watched."""
+    if not path.exists():
+        results.write(path, [])
+    return results.read(stage.external(path))
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Show rows, or say that there are none."""
+    if rows:
+        show.table(rows, columns)
+    else:
+        print("no results of this kind yet (make claims): skipped")
+
+
+def draw(stage: run.Stage, name: str, drawer: Callable[[Any], Drawn], rows: Any) -> None:
+    """Draw a figure of the stage, or say that there is nothing to draw."""
+    drawn = drawer(rows) if rows else None
+    if drawn and drawn[1]:
+        figure, numbers, words = drawn
+        show.save(figure, stage.path(f"figures/{name}.png"), numbers, words)
+    else:
+        print("no results of this kind yet (make claims): skipped")
 
 
 def scores(rows: Sequence[Mapping[str, Any]]) -> verdicts.Scores:
@@ -148,7 +176,7 @@ def by_knowledge(found: verdicts.Scores) -> Drawn:
     if any(name[2] == HELD_OUT for name in found):
         tasks[HELD_OUT] = HELD_OUT
     rows = _means(found, tasks)
-    domains = sorted({row["domain"] for row in rows})
+    domains = sorted({row["domain"] for row in rows}) or [""]
     most = max(sum(row["domain"] == one for row in rows) for one in domains)
     size = (2.4 + 2.6 * len(domains), 1.2 + 0.24 * most)
     fig, axes = show.plt.subplots(1, len(domains), figsize=size, squeeze=False)
@@ -170,7 +198,7 @@ def by_knowledge(found: verdicts.Scores) -> Drawn:
 def forgetting(found: verdicts.Scores) -> Drawn:
     """General questions against the mean of tasks, a point an arm."""
     rows = _means(found, {MEAN: MEAN, GENERAL: GENERAL})
-    domains = sorted({row["domain"] for row in rows})
+    domains = sorted({row["domain"] for row in rows}) or [""]
     size = (1.2 + 2.9 * len(domains), 3.4)
     fig, axes = show.plt.subplots(1, len(domains), figsize=size, squeeze=False, sharey=True)
     for axis, domain in zip(axes[0], domains, strict=True):
@@ -200,7 +228,7 @@ def rate_curve(rows: Sequence[Mapping[str, Any]]) -> Drawn:
             if told := list(verdicts.paired(found, domain, one).values()):
                 means = {arm: verdicts.mean_of(found, domain, arm)["difference"] for arm in named}
                 drawn.append({"domain": domain, "rate": rate, **means, **verdicts.measured(told)})
-    domains = sorted({row["domain"] for row in drawn})
+    domains = sorted({row["domain"] for row in drawn}) or [""]
     size = (1.2 + 2.9 * len(domains), 3.2)
     fig, axes = show.plt.subplots(1, len(domains), figsize=size, squeeze=False, sharey=True)
     for axis, domain in zip(axes[0], domains, strict=True):
@@ -217,7 +245,7 @@ def rate_curve(rows: Sequence[Mapping[str, Any]]) -> Drawn:
 def learning(points: Sequence[Mapping[str, Any]], text: str = "domain") -> Drawn:
     """Held-out bits per byte while training, of the arms whose points are given."""
     rows = [dict(row) for row in points if row["text"] == text]
-    domains = sorted({row["domain"] for row in rows})
+    domains = sorted({row["domain"] for row in rows}) or [""]
     size = (1.2 + 2.9 * len(domains), 3.2)
     fig, axes = show.plt.subplots(1, len(domains), figsize=size, squeeze=False)
     for axis, domain in zip(axes[0], domains, strict=True):
@@ -245,7 +273,9 @@ def learning(points: Sequence[Mapping[str, Any]], text: str = "domain") -> Drawn
 
 def markdown(table: Sequence[Mapping[str, Any]]) -> str:
     """The claims table as README shows it."""
-    rows = overview(table)
+    rows = overview(table) if table else []
+    if not rows:
+        return "No results are committed yet."
     columns = list(rows[0])
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     lines += [f"| {' | '.join(str(row[name]) for name in columns)} |" for row in rows]
@@ -263,7 +293,7 @@ def refresh_readme(path: Path = README) -> bool:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"{path}: the markers {BEGIN} and {END} are missing")
-    table = claims_table(scores(gather("", own_runs=False)[0]))
+    table = claims_table(scores(results.read(results.COMMITTED / "results.csv")))
     new = f"{before}{BEGIN}\n{markdown(table)}\n{END}{after}"
     if new != text:
         with atomic_path(path) as temporary:

@@ -52,8 +52,8 @@ def _work(link: Connection) -> None:
         try:
             link.send((True, function(*arguments)))
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-            link.send((False, (said, traceback.format_exc())))
+            known = isinstance(error, ValueError | RuntimeError)  # these say what to do
+            link.send((False, str(error) if known else traceback.format_exc()))
 
 
 def _end_with_parent() -> None:
@@ -121,7 +121,7 @@ class Pool:
             raise TaskFailed(f"{name}: its process died with exit code {code}") from None
         self.idle.append(link)
         if not good:
-            raise TaskFailed(f"{name}: {result[0]}\n{result[1]}")
+            raise TaskFailed(f"{name}: {result}")
         return name, result
 
 

@@ -136,7 +136,7 @@ def report(args: Arguments) -> None:
     if dry:
         print(f"no comparison: {', '.join(dry)} with dry_run: true")
     else:
-        print(what.of_run(values_of(run.STAGES[-1], args)))
+        print(what.of_run(values_of(what.LAST, args)))
 
 
 def committed(_args: Arguments) -> None:

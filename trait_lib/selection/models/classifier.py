@@ -46,13 +46,6 @@ def split(items: Sequence[str], share: float, maximum: int, seed: int) -> tuple[
     return [items[i] for i in order[:number]], [items[i] for i in order[number:]]
 
 
-def shuffled(positives: Sequence[str], negatives: Sequence[str], seed: int) -> tuple[list, list]:
-    """The same examples with their labels shuffled: what learns from them knows no domain."""
-    texts = [*positives, *negatives]
-    mixed = [texts[i] for i in np.random.default_rng(seed).permutation(len(texts))]
-    return mixed[: len(positives)], mixed[len(positives) :]
-
-
 # --- the model --------------------------------------------------------------------------------
 
 
@@ -97,6 +90,19 @@ def train(
             "lower min_count"
         )
     return trained
+
+
+def train_shuffled(
+    positives: Sequence[str],
+    negatives: Sequence[str],
+    settings: Mapping[str, Any],
+    seed: int,
+    form: str = "words",
+) -> Any:
+    """A control: the same examples with their labels shuffled, so that no domain can be learned."""
+    texts = [*positives, *negatives]
+    mixed = [texts[i] for i in np.random.default_rng(seed).permutation(len(texts))]
+    return train(mixed[: len(positives)], mixed[len(positives) :], settings, seed, form)
 
 
 def save(model: Any, path: str | Path) -> None:
