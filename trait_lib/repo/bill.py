@@ -240,7 +240,7 @@ def text(values: All, folder: Path = ROOT / "params", whole: bool = True) -> str
     domain, tier = (values[START][name] for name in ("domain", "tier"))
     assumptions = costs.assumed(tier, folder)
     lines = items(values, assumptions)
-    used = [stage for stage in run.STAGES if costs.measured(stage, values[stage])]
+    used = [stage for stage in costs.ITEMS if costs.measured(stage, values[stage])]
     often = ", ".join(f"{n} {one:.2f}" for n, (one, _) in epochs(values, assumptions).items())
     rungs = ladder(domain, folder)
     word = "REFUSED" if values[PASSAGES]["teacher"] == "server" else "to watch"

@@ -19,7 +19,7 @@ import yaml
 from trait_lib import ROOT, records, run
 from trait_lib.repo import chain
 
-START, SELECTION, PASSAGES, TRAINING, EVALUATION = run.STAGES
+START, SELECTION, PASSAGES, TRAINING, EVALUATION = run.STAGES[:5]
 FILE = "plan.yaml"
 Values = Mapping[str, Any]
 All = Mapping[str, Values]
@@ -371,7 +371,7 @@ def evaluation(values: All, assumptions: Values, measured: Values) -> list[Item]
     return items
 
 
-ITEMS = dict(zip(run.STAGES, (start, selection, passages, training, evaluation), strict=True))
+ITEMS = dict(zip(run.STAGES[:5], (start, selection, passages, training, evaluation), strict=True))
 
 
 # --- what a dry run has measured --------------------------------------------------------------
