@@ -193,6 +193,14 @@ def test_the_committed_notebooks_and_figures_come_from_one_command(tiny):
     assert path.read_bytes() == before
 
 
+def test_uncommitted_changes_stop_make_notebooks_before_anything_runs(tmp_path):
+    folder = project(tmp_path)
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    done = make(folder, "notebooks")
+    assert done.returncode != 0 and ran(done) == []
+    assert "error: uncommitted changes: " in done.stderr and "commit or stash" in done.stderr
+
+
 def test_only_a_run_with_the_notebooks_own_parameters_is_published(tiny):
     parameters(tiny, "04_evaluation", shots=5)
     before = (tiny / "notebooks/04_evaluation.ipynb").read_bytes()
