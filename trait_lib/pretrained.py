@@ -17,7 +17,8 @@ from typing import Any
 
 from tokenizers import Tokenizer, processors
 
-from trait_lib import ROOT, run
+from trait_lib import ROOT, run, weights
+from trait_lib.weights import ModelError
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 NEEDED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
@@ -25,10 +26,6 @@ NOT_NEEDED = ["*/*", "consolidated*"]  # other formats of the same weights
 DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "<｜end▁of▁sentence｜>", "</s>", "<eos>")
 TURN_MARK = re.compile(r"im_end|eot|end_of_turn|<\|end\|>|turn")
 CHECKED_CHARACTERS = 20_000  # of each text whose tokens are read back
-
-
-class ModelError(ValueError):
-    """A model, a tokenizer or a length that do not go together; the message says what to change."""
 
 
 class NothingComesBack(ModelError):
@@ -42,14 +39,17 @@ def folder(name: str | Path, revision: str = "main") -> Path:
     """The folder of a model: absolute, so that it means the same in every process.
 
     Args:
-        name: a folder, relative to the repository or absolute, or a name on the Hub.
+        name: a folder, relative to the repository or absolute, a name on the Hub, or a GGUF file,
+            see `weights`, of which a folder is made once.
         revision: of a Hub model: branch, tag or commit. Its files are downloaded once; the folder
             is named by the commit, so that whoever loads it loads this commit.
 
     Raises:
         FileNotFoundError: no such folder, and no such model on the Hub or none that is cached.
-        ModelError: the folder holds no model.
+        ModelError: the folder holds no model, or a GGUF file cannot be read.
     """
+    if weights.is_gguf(name):
+        return weights.folder(weights.file(name, revision))
     given = Path(name).expanduser()
     place = (ROOT / given).resolve()
     if not place.exists() and HUB_NAME.fullmatch(str(name)):
@@ -306,6 +306,7 @@ def describe(place: str | Path, end_mark: str = "") -> dict[str, str]:
         "tokens": f"{len(made):,}, embeddings for {config.get_text_config().vocab_size:,}",
         "positions": f"{positions(config) or 'no limit'}",
         "documents end with": f"{mark!r}, {why}",
+        **weights.describe(place),
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trait_lib import pretrained, records, run
+from trait_lib import pretrained, records, run, weights
 from trait_lib.training import arms, finetune
 from trait_lib.training.data import proof, shards
 from trait_lib.training.loop import heldout
@@ -28,7 +28,8 @@ def starting_model(stage: run.Stage, values: Values) -> dict[str, str]:
     """
     if values["dry_run"] and values["base_model"]:
         asked = values["base_model"]
-        return {"name_or_path": asked, "asked": asked, "end_mark": ""}
+        place = str(pretrained.folder(asked)) if weights.is_gguf(asked) else asked
+        return {"name_or_path": place, "asked": asked, "end_mark": ""}
     base = records.read_json(stage.read(BASE, "base_model.json"))
     before = arms.find(values["arm"]).finetunes
     if values["dry_run"] or before in ("", arms.BASE):
