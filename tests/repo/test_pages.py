@@ -203,7 +203,7 @@ def test_a_page_that_all_arms_share_leads_to_one_of_them(tmp_path, monkeypatch):
     here = tmp_path / "ads/smoke/data/seed1/00_start_here.html"
 
     def last():
-        return pages.links(values, here)[-1].href
+        return next(x.href for x in pages.links(values, here) if x.text[:2] == "04")
 
     assert last() == "../../trait/seed1/04_evaluation.html"
     (tmp_path / "ads/smoke/random/seed1").mkdir(parents=True)

@@ -325,7 +325,6 @@ def links(values: Mapping[str, Any], here: Path) -> list[Link]:
     """The navigation of a run's pages, as seen from page `here`."""
     values = {"arm": _an_arm(values), **values}
     pages = [chain.notebook_of_run(stage, values).with_suffix(".html") for stage in run.STAGES]
-    pages += sorted(index_path(values).parent.glob("[0-9][0-9]_*.html"))  # over all runs
     named = [(index_path(values), "All runs"), *((path, path.stem) for path in pages)]
     return [Link(_href(path, here), text, path == here) for path, text in named]
 
