@@ -30,7 +30,7 @@ def whole(values, assumptions):
 def test_the_paid_tiers_have_a_price_and_can_go_well(domain, tier):
     values, assumptions = bill.values_of(domain, tier), costs.assumed(tier)
     lines = bill.items(values, assumptions)
-    assert list(lines) == list(run.STAGES)
+    assert list(lines) == list(costs.ITEMS)
     assert all(line.hours > 0 for some in lines.values() for line in some)
     assert bill.refusals(values, assumptions) == []
     bill.refuse(values)

@@ -115,7 +115,7 @@ class Pool:
         name = self.busy.pop(link)
         try:
             good, result = link.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             self.processes[link].join()
             code = self.processes[link].exitcode
             raise TaskFailed(f"{name}: its process died with exit code {code}") from None
