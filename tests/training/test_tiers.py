@@ -80,6 +80,7 @@ def test_the_papers_tier_runs_dry_without_weights_and_network(tmp_path):
     nowhere = "http://127.0.0.1:9"
     environment = {**os.environ, "TRAIT_RUNS": str(tmp_path), "HF_HOME": str(tmp_path / "hub")}
     environment |= {"HF_ENDPOINT": nowhere, "http_proxy": nowhere, "https_proxy": nowhere}
+    environment.pop("DS_ACCELERATOR", None)  # Make's, in the small tiers
     command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / f"{NAME}.ipynb"), out]
     file = ROOT / "params/math/paper" / f"{NAME}.yaml"
     words = ["-f", file, "-p", "dry_run", "True", "-p", "gradient_check", "False"]
@@ -96,4 +97,8 @@ def test_the_papers_tier_runs_dry_without_weights_and_network(tmp_path):
     assert "49,106,411,520 FLOPs a token" in said
     assert "device hours     197" in said and "gib per device   64.1" in said
     assert "Dry run: nothing was trained." in said
-    assert not (tmp_path / "math/paper/trait/seed0" / NAME).exists()
+    folder = tmp_path / "math/paper/trait/seed0" / NAME
+    assert not folder.exists()
+    job = folder.with_name(f"{NAME}.dry_run").joinpath("launch.slurm").read_text().splitlines()
+    assert {"#SBATCH --gpus-per-node=8", "#SBATCH --time=1-00:00:00"} <= set(job)  # 197 / 8 hours
+    assert f'{NAME}/config.json"' in job[-2]

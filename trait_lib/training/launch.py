@@ -33,10 +33,10 @@ from trait_lib.training.loop.model import described
 
 ENTRY = ("-m", "trait_lib.training.loop.train", "--config")
 DEEPSPEED_ENVIRONMENT = f"{SCRATCH}/deepspeed_env"
-SLURM = Path(__file__).with_name("launch.slurm")
-CPUS_PER_RANK = 8
 POLL_SECONDS = 0.2
 OUT_OF_MEMORY = ("out of memory", "memoryerror", "can't allocate memory", "cannot allocate memory")
+# where the ranks of several machines find each other, and which training they are of
+MEETING = ("--rdzv-id=${SLURM_JOB_ID:-trait}", "--rdzv-endpoint=${HEAD}:${PORT:-29500}")
 RECENT_STEPS = 50  # whose mean duration tells the remaining time
 
 
@@ -49,9 +49,9 @@ def command(
 ) -> list[str]:
     """The command that trains by hand: `processes` ranks on each of `nodes` machines.
 
-    On several machines it is run on each one, where HEAD in the environment names the first; with
-    a DeepSpeed hostfile (a line `name slots=8` a machine) it is run once, and reaches the others
-    by ssh.
+    On several machines it is run on each one, where HEAD in the environment names the first and
+    PORT a free port of it; with a DeepSpeed hostfile (a line `name slots=8` a machine) it is run
+    once, and reaches the others by ssh.
     """
     entry = [*ENTRY, str(config_path)]
     if hostfile:
@@ -59,7 +59,7 @@ def command(
         return [sys.executable, "-m", "deepspeed.launcher.runner", *where, "--module", *entry[1:]]
     if processes == 1 and nodes == 1:
         return [sys.executable, *entry]
-    meeting = [f"--nnodes={nodes}", "--rdzv-backend=c10d", "--rdzv-endpoint=${HEAD}:29500"]
+    meeting = [f"--nnodes={nodes}", "--rdzv-backend=c10d", *MEETING]
     where = ["--standalone"] if nodes == 1 else meeting
     ranks = f"--nproc-per-node={processes}"
     return [sys.executable, "-m", "torch.distributed.run", *where, ranks, *entry]
@@ -76,27 +76,10 @@ def show_command(config_path: Path, processes: int = 1, nodes: int = 1, hostfile
     )
 
 
-def slurm_script(folder: Path, processes: int, nodes: int = 1) -> str:
-    """A job script for SLURM around the very command that `show_command` prints."""
-    several = nodes > 1
-    head = 'export HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)\nsrun '
-    place = shlex.quote(on_this_machine(folder))
-    return SLURM.read_text(encoding="utf-8").format(
-        script=f"{place}/launch.slurm",
-        log=f"{place}/slurm-%j.out",
-        name=folder.parent.parent.name,
-        nodes=nodes,
-        processes=processes,
-        cpus=CPUS_PER_RANK * processes,
-        before=head if several else "",
-        command=show_command(folder / "config.json", processes, nodes),
-    )
-
-
 def write(folder: Path, config: Mapping[str, Any], processes: int, nodes: int = 1) -> plan.Plan:
-    """Write configuration, DeepSpeed's, plan and SLURM script into `folder`; return the plan.
+    """Write configuration, DeepSpeed's and plan into `folder`; return the plan.
 
-    The files are `config.json`, `deepspeed.json`, `plan.npy`, `plan.json` and `launch.slurm`.
+    The files are `config.json`, `deepspeed.json`, `plan.npy` and `plan.json`.
 
     Raises:
         params.ParameterError, plan.PlanError, FileNotFoundError, shards.EmptySource,
@@ -119,8 +102,6 @@ def write(folder: Path, config: Mapping[str, Any], processes: int, nodes: int = 
     records.write_json(folder / "config.json", full)
     records.write_json(folder / "deepspeed.json", zero)
     plan.save(laid_out, folder)
-    with records.atomic_path(folder / "launch.slurm") as temporary:
-        temporary.write_text(slurm_script(folder, processes, nodes), encoding="utf-8")
     return laid_out
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import slurm_stand_ins as stand_ins
 import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
@@ -415,7 +416,7 @@ def test_a_new_start_forgets_the_old_log(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_zero_1_ranks_equal_one_process_and_resume_to_the_bit(
+def test_two_zero_1_ranks_equal_one_process_and_resume_to_the_bit_as_a_killed_job(
     runs, tmp_path, plain, configuration
 ):
     config = configuration(engine="deepspeed", checkpoint_steps=4, keep_checkpoints=2)
@@ -431,9 +432,38 @@ def test_two_zero_1_ranks_equal_one_process_and_resume_to_the_bit(
     for limit, ours, theirs in zip(limits, log_of(folder), log_of(plain), strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=limit)
         assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=limit)
-    again = tmp_path / "again"
-    shutil.copytree(folder, again, ignore=shutil.ignore_patterns("model", "finished.json", "*-8"))
-    launch.run(again, config, 2)
-    assert same_bits(weights(again), weights(folder))
     assert written(folder) == written(plain)
-    assert records.read_json(again / "deepspeed.json")["zero_optimization"]["stage"] == 1
+    assert records.read_json(folder / "deepspeed.json")["zero_optimization"]["stage"] == 1
+    job = tmp_path / "trait" / "seed0" / "job"
+    a_job_of_slurm_survives_the_kill_of_a_rank(job, config)
+    assert same_bits(weights(job), weights(folder))
+    same_log(job, folder)
+
+
+# of a test alone: rank 1 of the job's first start kills itself after the first checkpoint
+KILLED = """
+import os, pathlib, signal, threading, time
+def kill(marker):
+    while not marker.exists():
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGKILL)
+if os.environ.get("RANK") == "1" and "SLURM_RESTART_COUNT" not in os.environ:
+    marker = pathlib.Path(os.environ["KILL_AFTER"])
+    threading.Thread(target=kill, args=(marker,), daemon=True).start()
+"""
+
+
+def a_job_of_slurm_survives_the_kill_of_a_rank(folder, config):
+    """Two machines of one rank each, which are both this one: the script's own lines run."""
+    launch.write(folder, config, 1, nodes=2)
+    (folder / "sitecustomize.py").write_text(KILLED)
+    job = stand_ins.Job(folder, nodes=2)
+    job.environment |= {
+        "KILL_AFTER": str(folder / "checkpoints" / "checkpoint-4" / checkpoints.MARKER),
+        "PYTHONPATH": str(folder),
+    }
+    assert job.run() != 0
+    assert not (folder / "model").exists()
+    assert (folder / "checkpoints" / "checkpoint-4").exists()
+    job.environment["SLURM_RESTART_COUNT"] = "1"
+    assert job.run() == 0
