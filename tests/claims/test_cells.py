@@ -89,6 +89,14 @@ def test_a_killed_cell_runs_again_to_the_same_numbers(where, known):
     assert numbers(after) == numbers(again) and after["key"] == again["key"]
 
 
+def test_a_sweep_asks_development_problems_and_nothing_else(where, known):
+    (job,) = jobs.make(where, known, [("base", 0.0)], split="dev")
+    tasks = {row["task"]: row for row in cell.run_cell(job)["rows"]}
+    assert tasks["mean of tasks"]["n"] == 8
+    assert not tasks.keys() & {"general questions", "held-out domain text"}
+    assert "/dev/" in job.folder
+
+
 def test_answers_without_a_model_are_graded_like_the_others(where, known):
     for name in (cell.CONSTANT, cell.COPIED):
         (job,) = jobs.make(where, known, [(name, 0.0)])

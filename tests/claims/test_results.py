@@ -69,6 +69,25 @@ def test_the_sweep_takes_the_best_rate_of_each_arm_alone():
     assert best == {"trait": "0.001", "dsir": "0.002"}
 
 
+def test_verdicts_are_of_the_seeds_that_nothing_was_chosen_on():
+    rows = [row for seed in (0, 1, 2) for row in results.rows_of(record(seed=seed, **{MEAN: 0.9}))]
+    assert "no verdict is final" in report.about(rows, 0)
+    (of_seed,) = report.scores(rows).values()
+    assert sorted(of_seed) == [0, 1, 2]
+    rows += results.rows_of(record(seed=10, **{MEAN: 0.5}))
+    assert report.about(rows, 0).endswith("of the confirmation seeds 10")
+    (of_seed,) = report.scores(rows).values()
+    assert of_seed == {10: 0.5}
+    (of_seed,) = report.scores(rows, development=True).values()
+    assert sorted(of_seed) == [0, 1, 2]
+
+
+def test_readme_shows_the_committed_results(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_bytes(report.README.read_bytes())
+    assert not report.refresh_readme(readme), "run make claims-commit"
+
+
 def test_tables_and_figures_are_made_from_results_alone(tmp_path):
     rows = []
     for domain in ("ads", "math"):

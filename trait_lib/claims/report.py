@@ -69,9 +69,30 @@ def draw(stage: run.Stage, name: str, drawer: Callable[[Any], Drawn], rows: Any)
         print("no results of this kind yet (make claims): skipped")
 
 
-def scores(rows: Sequence[Mapping[str, Any]]) -> verdicts.Scores:
-    """The scores at each arm's own rate."""
-    known = settings.read(ROOT / "params")
+def confirmation(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The seeds of the results that no setting was chosen on."""
+    known = settings.read(ROOT / "params")["development_seeds"]
+    return sorted({row["seed"] for row in rows} - set(known))
+
+
+def about(rows: Sequence[Mapping[str, Any]], own: int) -> str:
+    """What was read, and which seeds the verdicts are of."""
+    seeds = confirmation(rows)
+    which = f"the confirmation seeds {', '.join(map(str, seeds))}" if seeds else (
+        "development seeds only: settings were chosen on them, so no verdict is final"
+    )  # fmt: skip
+    text = f"{len(rows):,} numbers, {own} of them from runs on this machine"
+    return f"{text}; verdicts are of {which}" if rows else text
+
+
+def scores(rows: Sequence[Mapping[str, Any]], development: bool = False) -> verdicts.Scores:
+    """The scores at each arm's own rate: of the confirmation seeds, as soon as there are any.
+
+    With `development` of the others.
+    """
+    known, seeds = settings.read(ROOT / "params"), confirmation(rows)
+    if seeds or development:
+        rows = [row for row in rows if (row["seed"] in seeds) != development]
     return verdicts.scores(rows, lambda arm: settings.rate_of(arm, known))
 
 
@@ -118,8 +139,9 @@ def controls(found: verdicts.Scores) -> list[Row]:
     return [r for one in verdicts.domains_of(found) for r in verdicts.remains(found, one, names)]
 
 
-def power(found: verdicts.Scores, planned: int) -> list[Row]:
-    """Spread over seeds, and what `planned` seeds would find."""
+def power(rows: Sequence[Mapping[str, Any]], planned: int) -> list[Row]:
+    """Spread over the development seeds, and what `planned` seeds would find."""
+    found = scores(rows, development=True)
     return [
         row
         for one in verdicts.domains_of(found)
