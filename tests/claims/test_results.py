@@ -6,6 +6,7 @@ from trait_lib import ROOT
 from trait_lib.claims import __main__ as command
 from trait_lib.claims import report, results, settings, verdicts
 from trait_lib.claims.claims import DOCUMENTS, GENERAL, MEAN, PASSAGES
+from trait_lib.repo import pages
 
 
 def record(arm="trait", seed=0, manifest="a", **values):
@@ -112,3 +113,11 @@ def test_tables_and_figures_are_made_from_results_alone(tmp_path):
     readme.write_text(f"a\n{report.BEGIN}\n{report.END}\nb\n")
     report.refresh_readme(readme)
     assert readme.read_text().startswith("a\n") and readme.read_text().endswith("\nb\n")
+
+
+def test_the_first_page_shows_readmes_table(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{report.BEGIN}\nNo results are committed yet.\n{report.END}\n")
+    assert pages.claims_table(readme) == pages.claims_table(tmp_path / "gone.md") == ""
+    readme.write_text(f"{report.BEGIN}\n| claim | math |\n|---|---|\n| 1 | holds |\n{report.END}\n")
+    assert "<td>holds</td>" in pages.claims_table(readme)

@@ -359,8 +359,16 @@ def write_index(values: Mapping[str, Any]) -> Path:
     seeds = sorted(target.parent.glob("*/seed*"), key=lambda f: (f.parent.name != "data", str(f)))
     title = f"TRAIT: {values['domain']}, {values['tier']} tier"
     shown = [(_heading(folder), _finished(folder, target)) for folder in seeds]
-    _write(target, frame("runs.html.j2", title=title, links=links(values, target), runs=shown))
+    given = {"title": title, "links": links(values, target), "runs": shown}
+    _write(target, frame("runs.html.j2", **given, claims=claims_table(ROOT / "README.md")))
     return target
+
+
+def claims_table(readme: Path) -> str:
+    """The claims table that README holds between its markers, as HTML; "" without results."""
+    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    found = re.search(r"(?s)<!-- claims: begin -->\n(\|.*?)<!-- claims: end -->", text)
+    return markdown(found[1]) if found else ""
 
 
 def _heading(folder: Path) -> str:
