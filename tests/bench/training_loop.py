@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch  # noqa: E402
 
-from trait_lib import pretrained  # noqa: E402
+from trait_lib import head, pretrained  # noqa: E402
 from trait_lib.training.data import plan, rows  # noqa: E402
 from trait_lib.training.loop import config as settings  # noqa: E402
 from trait_lib.training.loop import schedule  # noqa: E402
@@ -87,7 +87,7 @@ def one_pass_each(model: Any, batches: list[Any], masters: list[Any] | None, dev
     for batch, target in zip(batches, targets, strict=True):
         ids, positions = batch["input_ids"].to(device), batch["position_ids"].to(device)
         logits = model(input_ids=ids, position_ids=positions).logits
-        loss = rows.token_losses(logits, target.to(device)).sum() / count
+        loss = head.cross_entropies(logits, target.to(device)).sum() / count
         loss.backward()
         total += loss.detach()
         if masters is not None:

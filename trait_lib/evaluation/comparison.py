@@ -86,7 +86,7 @@ def table(
     rows += _relevance(questions, base, adapted)
     rows += _rewriting(questions, base, adapted, keywords)
     rows += _win_rates(judged)
-    rows += _texts(questions, base, adapted)
+    rows += _texts(questions, base, adapted) + _likely(questions, base, adapted)
     asked = {row["task"] for row in questions.problems}
     for task in questions.general:
         if task in asked:
@@ -200,14 +200,44 @@ def _texts(questions: Questions, base: Evaluated, adapted: Evaluated) -> list[Ro
     return rows
 
 
+def _likely(questions: Questions, base: Evaluated, adapted: Evaluated) -> list[Row]:
+    """Choices among four, and bits per byte of reference solutions; see `likely`."""
+    rows = []
+    if questions.solutions:
+        sides = [one.scores["solutions"].T for one in (base, adapted)]  # (6, items)
+        asked = ~np.isnan(sides[0][5])
+        if asked.any():
+            compared = statistics.compare([tuple(side[5][asked] for side in sides)])
+            rows.append(_row("result of the next calculation", "choice", "accuracy", compared))
+        for name, bits, size in (
+            ("reference solutions", 0, 1),
+            ("results in them", 2, 3),
+            ("solutions of other problems", 4, 1),
+        ):
+            if sides[0][size].sum():
+                compared = statistics.compare_ratio(sides[0][bits], sides[1][bits], sides[0][size])
+                rows.append(_row(name, "solutions", "bits per byte", compared))
+    if questions.sentences:
+        right = np.stack([one.scores["next_sentences"] for one in (base, adapted)])
+        groups = np.array([row["group"] for row in questions.sentences])
+        compared = statistics.compare_grouped(right, groups)
+        rows.append(_row("next sentence of general text", "choice", "accuracy", compared))
+    return rows
+
+
 def item_changes(base: Evaluated, adapted: Evaluated) -> list[Row]:
     """For each task, how many items changed from wrong to right and from right to wrong.
 
     `p` is of McNemar's exact test, `p_holm` the same corrected for the number of tasks.
     """
     rows = []
-    for task in dict.fromkeys(row["task"] for row in base.answers.values()):
-        first, second = _verdicts(base, adapted, task)
+    tasks = dict.fromkeys(row["task"] for row in base.answers.values())
+    sides = {task: _verdicts(base, adapted, task) for task in tasks}
+    if "solutions" in base.scores:
+        found = np.stack([one.scores["solutions"][:, 5] for one in (base, adapted)])
+        if (asked := ~np.isnan(found[0])).any():
+            sides["result of the next calculation"] = tuple(found[:, asked])
+    for task, (first, second) in sides.items():
         turned = statistics.changes(first > 0, second > 0)
         p = statistics.mcnemar(turned["wrong_to_right"], turned["right_to_wrong"])
         rows.append({"task": task, "n": len(first), **turned, "p": p})

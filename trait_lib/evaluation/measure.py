@@ -31,7 +31,8 @@ class Questions:
     """What is asked of every model, with the prompts ready.
 
     `prompts` holds the prompt of every problem (test and general) by id; `pair_prompts` that of
-    every relevance row; `texts` the held-out texts by name; `general` names the general tasks.
+    every relevance row; `texts` the held-out texts by name; `general` names the general tasks;
+    `solutions` and `sentences` are items by likelihood (`trait_lib.evaluation.likely`).
     """
 
     problems: Sequence[Row]
@@ -40,6 +41,8 @@ class Questions:
     pair_prompts: Mapping[str, str]
     texts: Mapping[str, Sequence[str]]
     general: tuple[str, ...] = ("general_questions",)
+    solutions: Sequence[Row] = ()
+    sentences: Sequence[Row] = ()
 
     def without(self, ids: Collection[str]) -> Questions:
         """The same without some problems and pairs."""
@@ -63,6 +66,7 @@ class Scoring:
     context_without: str = ""
     window: int = 256
     batch_size: int = 16  # on a CPU faster than more: what is read fits its cache
+    threads: int = 1  # on a CPU
 
 
 def limited(rows: Sequence[Row], limit: int, seed: int, by: str = "id") -> list[Row]:
@@ -104,7 +108,7 @@ def evaluate(
         "model": identity,
         "questions": run.hash_value(asdict(questions)),
         "generation": generation.deciding(settings),
-        "scoring": asdict(replace(scoring, batch_size=0)),
+        "scoring": asdict(replace(scoring, batch_size=0, threads=0)),
         "code": code.hash_of(__name__),
     }
     name = served_model or model if settings.base_url else model
@@ -114,7 +118,7 @@ def evaluate(
         file = folder / "outputs.jsonl"
         outputs = generation.generate(questions.prompts, name, file, settings, identity, tasks)
         records.write_rows(folder / "answers.jsonl", graded(questions, outputs))
-        loaded = partial(_loaded, model, settings, name)
+        loaded = partial(_loaded, model, settings, name, scoring.threads)
         with records.Journal(folder / "likelihoods.jsonl") as journal:
             scores = likelihoods(Reader(loaded, journal), questions, scoring)
         np.savez(folder / "scores.npz", **scores)
@@ -157,12 +161,12 @@ def graded(questions: Questions, outputs: Mapping[str, Mapping[str, Any]]) -> li
     return rows
 
 
-def _loaded(model: str, settings: generation.Settings, name: str) -> tuple[Any, Any]:
+def _loaded(model: str, settings: generation.Settings, name: str, threads: int) -> tuple[Any, Any]:
     """(model or server, tokenizer) that give log-likelihoods."""
     from trait_lib.evaluation.inference import checkpoint
 
     if not settings.base_url:
-        return checkpoint.load(model, settings.precision)
+        return checkpoint.load(model, settings.precision, threads)
     remote = server.Remote(settings.base_url, name, settings.workers)
     return remote, checkpoint.tokenizer(model)
 
@@ -227,6 +231,10 @@ def likelihoods(reader: Reader, questions: Questions, scoring: Scoring) -> dict[
         if texts:
             found = reader.values(texts, costs, f"texts of {scoring.window} tokens", part=64)
             made[f"{name}_bits"], made[f"{name}_bytes"] = found[:, 0], found[:, 1]
+    for name, rows in (("solutions", questions.solutions), ("next_sentences", questions.sentences)):
+        compute = partial(getattr(likelihood, name), batch_size=scoring.batch_size)
+        if rows:
+            made[name] = reader.values(rows, compute, name)
     return made
 
 

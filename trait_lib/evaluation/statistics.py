@@ -146,6 +146,17 @@ def compare_moved(exact: Sequence[float], moved: np.ndarray, n: int) -> Comparis
     return Comparison(float(exact[0]), float(exact[1]), *spans, span, n, *errors, p)
 
 
+def compare_grouped(right: np.ndarray, groups: np.ndarray) -> Comparison:
+    """Compare two models by the share of right items, where items of a group are no two draws.
+
+    `right` is of shape (2, items), `groups` names the group of each item, such as its document.
+    """
+    which = np.unique(groups, return_inverse=True)[1]
+    exact = right.mean(axis=1)
+    moved = (right - exact[:, None]) / right.shape[1]
+    return compare_moved(list(exact), np.stack([np.bincount(which, m) for m in moved]), len(which))
+
+
 def _error(moved: np.ndarray) -> float:
     """The standard error of a score from what each item moves, shape (items,)."""
     n = len(moved)

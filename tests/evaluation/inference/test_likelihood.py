@@ -33,18 +33,49 @@ def test_continuations_agree_with_a_plain_computation(loaded):
     )
 
 
+def read_tokens(monkeypatch):
+    """How many tokens each pass reads, in a list that grows."""
+    read, whole = [], likelihood._logged
+    monkeypatch.setattr(
+        likelihood,
+        "_logged",
+        lambda m, f, batch: read.append([row.size for row in batch]) or whole(m, f, batch),
+    )
+    return read
+
+
+def test_candidates_of_one_beginning_read_it_once(loaded, monkeypatch):
+    model, tokenizer = loaded
+    read = read_tokens(monkeypatch)
+    context = "Question: How many legs has a cow?\nAnswer: A cow has"
+    texts = [" 4 legs. The answer is 4.", " 2 legs.", " 7", " 4 hens has a cow", ""]
+    pairs = [(context + more, text) for more in ("", " 4") for text in texts if more or text]
+    pairs.append(("A hen", " has 2 legs."))
+    found = likelihood.continuations(model, tokenizer, pairs)
+    for (start, text), value in zip(pairs, found, strict=True):
+        ids, known = likelihood._join(tokenizer, start, text)
+        assert value == pytest.approx(plainly(model, ids)[known - 1 :].sum(), rel=1e-4, abs=1e-6)
+    assert len(read) == 1 and len(read[0]) == 2
+    alone = sum(len(likelihood._join(tokenizer, *pair)[0]) - 1 for pair in pairs)
+    assert sum(read[0]) < alone / 2
+
+
 def test_labels_of_one_token_share_one_reading(loaded, monkeypatch):
     model, tokenizer = loaded
-    rows = []
-    whole = likelihood._logged
-    monkeypatch.setattr(
-        likelihood, "_logged", lambda m, t, batch, n: rows.extend(batch) or whole(m, t, batch, n)
-    )
+    read = read_tokens(monkeypatch)
     found = likelihood.continuations(model, tokenizer, [("The answer", "a"), ("The answer", "b")])
-    assert len(rows) == 1
+    assert len(read) == 1 and len(read[0]) == 1
     for label, value in zip("ab", found, strict=True):
         ids = tokenizer("The answer")["input_ids"] + tokenizer(label)["input_ids"]
         assert value == pytest.approx(plainly(model, ids)[-1], rel=1e-5)
+
+
+def test_a_model_that_sees_a_window_reads_each_sequence_by_itself(loaded, monkeypatch):
+    model, tokenizer = loaded
+    read = read_tokens(monkeypatch)
+    monkeypatch.setattr(model.config, "sliding_window", 8)
+    likelihood.continuations(model, tokenizer, [(TEXT, " One"), (TEXT, " Two")])
+    assert len(read[0]) == 2
 
 
 def test_no_context_is_the_beginning_of_a_document(loaded):
@@ -87,8 +118,8 @@ def test_a_uniform_model_costs_the_logarithm_of_its_vocabulary(loaded):
     class Uniform(torch.nn.Module):
         device = torch.device("cpu")
 
-        def forward(self, input_ids, logits_to_keep, **_):
-            logits = torch.zeros(len(input_ids), logits_to_keep, 512)
+        def forward(self, input_ids, **_):
+            logits = torch.zeros(*input_ids.shape, 512)
             return type("Output", (), {"logits": logits})
 
     tokens = len(tokenizer(TEXT)["input_ids"])

@@ -5,6 +5,7 @@ import torch
 from tiny import SHAPE
 from transformers import MistralConfig, MistralForCausalLM
 
+from trait_lib import head
 from trait_lib.training.data import plan, rows
 from trait_lib.training.loop import config as settings
 
@@ -69,6 +70,6 @@ def test_token_losses_are_those_of_the_model_class(model):
     labels = ids.masked_fill(positions == 0, -100)
     with torch.no_grad():
         out = model(input_ids=ids, position_ids=positions, labels=labels)
-    losses = rows.token_losses(out.logits, rows.next_tokens(labels))
+    losses = head.cross_entropies(out.logits, rows.next_tokens(labels))
     predicted = (labels[:, 1:] != -100).sum()
     assert losses.sum() / predicted == pytest.approx(out.loss.item(), rel=1e-6)

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, MistralConfig, MistralForCausalLM
 
-from trait_lib import ROOT, pretrained, records
+from trait_lib import ROOT, head, pretrained, records
 from trait_lib.training import base, launch
 from trait_lib.training.data import plan, rows
 from trait_lib.training.loop import checkpoints, heldout, schedule, train, training_log
@@ -90,7 +90,7 @@ def plain_loop(config):
         batch = rows.collate([data[n] for n in numbers])
         targets = rows.next_tokens(batch["labels"])
         logits = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"]).logits
-        loss = rows.token_losses(logits, targets).sum() / (targets != -100).sum()
+        loss = head.cross_entropies(logits, targets).sum() / (targets != -100).sum()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config["clip"])
         for group in optimizer.param_groups:

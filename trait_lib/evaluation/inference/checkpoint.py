@@ -18,10 +18,10 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load(name: str | Path, precision: str = "fp32") -> tuple[Any, Any]:
+def load(name: str | Path, precision: str = "fp32", threads: int = 1) -> tuple[Any, Any]:
     """Load (model, tokenizer); the tokenizer pads on the left, the model is in evaluation mode.
 
-    On a CPU one thread is used: two threads on a shared machine are slower than one.
+    On a CPU `threads` are used; two threads on a shared machine are slower than one.
 
     Raises:
         FileNotFoundError: a path that does not exist.
@@ -35,7 +35,7 @@ def load(name: str | Path, precision: str = "fp32") -> tuple[Any, Any]:
     # from_pretrained would load bf16 by default, and sums in bf16 depend on the batch
     model = AutoModelForCausalLM.from_pretrained(name, dtype=DTYPES[precision])
     if device().type == "cpu":
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads)
     return model.to(device()).eval(), made
 
 

@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from trait_lib import code, records, run
+from trait_lib import code, head, records, run
 from trait_lib.training.data import plan, shards
 from trait_lib.training.loop import config as settings
 from trait_lib.training.loop import engine
@@ -118,7 +118,7 @@ def reference(laid_out: plan.Plan, precision: str, device: Any) -> tuple[Any, fl
     for batch, target in zip(batches, targets, strict=True):
         ids, positions = batch["input_ids"].to(device), batch["position_ids"].to(device)
         logits = model(input_ids=ids, position_ids=positions).logits
-        (rows.token_losses(logits, target.to(device)).sum() / total).backward()
+        (head.cross_entropies(logits, target.to(device)).sum() / total).backward()
         for kept, parameter in zip(summed, model.parameters(), strict=True):
             kept += parameter.grad.float()
             parameter.grad = None

@@ -1,4 +1,4 @@
-"""The rows of a plan as tensors, and the loss of each of their tokens.
+"""The rows of a plan as tensors, and what each of their places predicts.
 
 Paper: not stated; ours: packed rows in which documents are isolated by restarting positions.
 """
@@ -62,15 +62,3 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def next_tokens(labels: torch.Tensor) -> torch.Tensor:
     """Labels (B, S) moved one place, so that place t holds what is predicted there; last: -100."""
     return functional.pad(labels[:, 1:], (0, 1), value=-100)
-
-
-def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of each place (B, S) in nats, 0 where the target is -100.
-
-    `logits` (B, S, V), `targets` (B, S). The labels are moved and not the logits, which would be
-    copied.
-    """
-    flat = functional.cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="none"
-    )
-    return flat.view_as(targets)

@@ -38,7 +38,7 @@ _DECLARED: dict[str, tuple[str, Any, str, str]] = {
     "adam_beta2": ("float", 0.95, "[0, 1]", "paper: not stated"),
     "adam_epsilon": ("float", 1e-8, "[0, 1]", "paper: not stated"),
     "clip": ("float", 1.0, "[0, inf)", "largest gradient norm; paper: not stated"),
-    "precision": ("str", "fp32", "{fp32, bf16}", "paper: bf16"),
+    "precision": ("str", "fp32", "{fp32, bf16, bf16_autocast}", "paper: bf16"),
     "gradient_checkpointing": ("bool", False, "", "recompute activations to save memory"),
     "engine": ("str", "deepspeed", "{deepspeed, plain}", "paper: ZeRO stage 1"),
     "device": ("str", "auto", "{auto, cpu, cuda}", "auto: cuda if present"),

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from trait_lib import records, run
+from trait_lib import head, records, run
 from trait_lib.training.data import rows
 
 BATCH_TOKENS = 4096
@@ -124,12 +124,12 @@ def sums(model: Any, text: Text, rank: int = 0, world: int = 1) -> torch.Tensor:
     order = sorted(range(len(text.documents)), key=lambda i: (-len(text.documents[i]), i))
     total = torch.zeros(3, dtype=torch.float64)
     device = next(model.parameters()).device
-    was_training = model.training
+    was_training, whole = model.training, getattr(model, "module", model)
     model.eval()
     for batch in _batches([text.documents[i] for i in order[rank::world]]):
         ids, targets = _padded(batch)  # (B, T), documents on the left
-        logits = model.forward(input_ids=ids.to(device), use_cache=False).logits
-        losses = rows.token_losses(logits, targets.to(device))
+        inputs = {"input_ids": ids.to(device), "use_cache": False}
+        _, losses = head.token_losses(model.forward, whole, inputs, targets.to(device))
         total[0] += losses.double().sum().cpu()
         total[1] += int((targets != -100).sum())
     total[2] = sum(text.sizes[i] for i in order[rank::world])

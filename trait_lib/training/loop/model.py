@@ -6,11 +6,13 @@ Paper: Mistral-7B, continued in bf16.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from trait_lib import pretrained
 
+AUTOCAST = "bf16_autocast"
 ROTARY_POSITIONS = 2048  # of a new model at least: they cost nothing, and tasks need room
 
 
@@ -24,7 +26,13 @@ def load_model(config: Mapping[str, Any], tokenizer: Any) -> Any:
         pretrained.ModelError: see `described`.
     """
     import torch
-    from transformers import AutoModelForCausalLM, set_seed
+    from transformers import (
+        AttentionInterface,
+        AttentionMaskInterface,
+        AutoModelForCausalLM,
+        set_seed,
+    )
+    from transformers.masking_utils import sdpa_mask
 
     shape = described(config, tokenizer)
     set_seed(config["seed"])
@@ -35,11 +43,33 @@ def load_model(config: Mapping[str, Any], tokenizer: Any) -> Any:
     else:
         model = AutoModelForCausalLM.from_config(shape, dtype=torch.float32)
     model.config.use_cache = False  # with a cache, packed documents would see each other
+    if config["precision"] == AUTOCAST:
+        AttentionInterface.register("fp32_attention", fp32_attention)
+        AttentionMaskInterface.register("fp32_attention", sdpa_mask)
+        model.set_attn_implementation("fp32_attention")
     if config["gradient_checkpointing"]:
         model.activation_checkpointing_enable({"use_reentrant": False})
     if config["compile_model"]:
         model.compile(dynamic=False)  # every batch has the same shape
     return model
+
+
+def fp32_attention(module: Any, *states: Any, **rest: Any) -> Any:
+    """Attention in fp32 whatever surrounds it: on CPUs its backward pass in bf16 is slower."""
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    queries, keys, values, *others = states
+    with torch.autocast(queries.device.type, enabled=False):
+        wide = [one.float() for one in (queries, keys, values)]
+        return sdpa_attention_forward(module, *wide, *others, **rest)
+
+
+def arithmetic(precision: str, device: str) -> Any:
+    """The block in which a forward pass runs: with bf16_autocast its matrix products are bf16."""
+    import torch
+
+    return torch.autocast(device, torch.bfloat16) if precision == AUTOCAST else nullcontext()
 
 
 def described(config: Mapping[str, Any], tokenizer: Any) -> Any:

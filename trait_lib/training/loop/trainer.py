@@ -15,9 +15,11 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from trait_lib import head
 from trait_lib.training.checks import preflight
 from trait_lib.training.data import plan, rows
 from trait_lib.training.loop import checkpoints, engine, heldout, schedule, training_log
+from trait_lib.training.loop import model as models
 
 
 def arguments(config: Mapping[str, Any], folder: Path, steps: int, world: int) -> TrainingArguments:
@@ -109,13 +111,14 @@ class PlannedTrainer(Trainer):
     ) -> Any:
         """The mean over all predicted tokens of the step, on all ranks; summed by source."""
         source, targets = inputs.pop("source"), rows.next_tokens(inputs.pop("labels"))
-        outputs = model(**inputs)
-        losses = rows.token_losses(outputs.logits, targets)
+        with models.arithmetic(self.config["precision"], targets.device.type):
+            whole = self.accelerator.unwrap_model(model)
+            total, losses = head.token_losses(model, whole, inputs, targets)
         counts = (targets != -100).sum(1)
-        pairs = torch.stack([losses.detach().sum(1), counts], 1).double()
+        pairs = torch.stack([losses.sum(1), counts], 1).double()
         self.sums = self.sums.to(pairs.device).index_add_(0, source, pairs)
-        loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
-        return (loss, outputs) if return_outputs else loss
+        loss = total / num_items_in_batch * self.accelerator.num_processes
+        return (loss, None) if return_outputs else loss
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """WSD with exponential decay is not among Trainer's own schedules."""
@@ -169,7 +172,8 @@ class PlannedTrainer(Trainer):
     def measure_heldout(self, step: int) -> None:
         """Loss and bits per byte of the held-out texts; changes nothing of the training."""
         began = time.perf_counter()
-        with self.accelerator.autocast():
+        precision = self.config["precision"]
+        with self.accelerator.autocast(), models.arithmetic(precision, self.args.device.type):
             scores = heldout.measure(
                 self.model,
                 self.texts,
