@@ -16,7 +16,7 @@ RUNS   := $(or $(TRAIT_RUNS),runs)
 STAGES := 00_start_here 01_data_selection 02_passage_generation 03_two_stage_training 04_evaluation \
   05_claims
 SHARED := $(wordlist 1,3,$(STAGES))
-TIERS  := smoke replica local small paper
+TIERS  := smoke replica local laptop small paper
 
 # --- what the environment of every command is -------------------------------------------------
 
@@ -39,13 +39,15 @@ export MPLCONFIGDIR := $(CURDIR)/$(VENV)/home/matplotlib
 export JUPYTER_PREFER_ENV_PATH := 1
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
-ifneq ($(filter smoke replica local,$(TIER)),)
+ifneq ($(filter smoke replica local laptop,$(TIER)),)
 # two OpenMP threads on a shared machine are slower than one; the small tiers run on the CPU alone
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export DS_ACCELERATOR := cpu
 export CUDA_VISIBLE_DEVICES :=
+ifneq ($(TIER),laptop)
 export HF_HUB_OFFLINE := 1
+endif
 endif
 ifneq ($(shell test -t 2 || echo piped),)
 export TQDM_DISABLE := 1
@@ -55,7 +57,7 @@ export DATA
 ROOMS := selection passages training evaluation contamination
 
 .PHONY: help plan reproduce smoke test test-units test-notebooks test-pages lab ray tensorboard env notebooks html \
-  claims claims-sweep claims-curve claims-commit lint clean clean-runs check bench $(ROOMS:%=bench-%) \
+  claims claims-sweep claims-curve claims-commit laptop-arms lint clean clean-runs check bench $(ROOMS:%=bench-%) \
   bench-mixture $(STAGES)
 
 help:
@@ -72,6 +74,7 @@ help:
 	@echo '  make claims         all arms, SEEDS="0 1 2" DOMAINS="math ads" ARMS="..."   hours; resumes'
 	@echo '  make claims-sweep   learning rates on development problems; claims-curve: claim 6 by rate'
 	@echo '  make claims-commit  put their results into figures/claims      seconds'
+	@echo '  make laptop-arms DATA=path HOURS=1   all arms on a real model of 135M parameters; resumes'
 	@echo '  make lab            JupyterLab on the notebooks (LAB_ARGS=...) 1 min more to install, network'
 	@echo '  make notebooks      refresh the committed notebooks and figures; all changes committed first: 10 min'
 	@echo '  make test-pages     the pages in headless Chromium, with axe-core; needs chromium and npm: 1 min'
@@ -198,6 +201,14 @@ smoke:
 plan: | $(ENVIRONMENT)
 	@$(if $(MISTAKE),echo "error: $(MISTAKE)" >&2; exit 2)
 	@$(TRAIT) plan $(RUN_OF)
+
+# All arms of the tier laptop, the most telling first; goes on where it was stopped.
+HOURS ?= 1
+laptop-arms: | $(ENVIRONMENT)
+	@[ -d "$$DATA" ] || { echo "error: laptop-arms needs DATA, the folder of your files:" \
+	  "make laptop-arms DATA=path HOURS=1" >&2; exit 2; }
+	@$(if $(filter laptop,$(TIER)),$(PY) -m trait_lib.repo.laptop --data "$$DATA" --hours $(HOURS) \
+	  --params $(PARAMS) --commit $(LAPTOP_ARGS),$(MAKE) --no-print-directory laptop-arms TIER=laptop)
 
 html: check
 	@$(TRAIT) html $(RUN_OF)

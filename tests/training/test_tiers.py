@@ -16,11 +16,18 @@ from trait_lib.training.loop import config as settings
 from trait_lib.training.loop import engine
 
 NAME = "03_two_stage_training"
-TIERS = [(d, t) for d in ("math", "ads") for t in ("smoke", "replica", "local", "small", "paper")]
+TIERS = [
+    (d, t)
+    for d in ("math", "ads")
+    for t in ("smoke", "replica", "local", "laptop", "small", "paper")
+]
 
 
 def parameters(domain, tier, **given):
-    return chain.resolve(NAME, ROOT / "params" / domain / tier / f"{NAME}.yaml", given)
+    values = chain.resolve(NAME, ROOT / "params" / domain / tier / f"{NAME}.yaml", given)
+    if tier == "laptop":  # what a measurement settles
+        values |= {"precision": "bf16_autocast", "processes": values["processes"] or 2}
+    return values
 
 
 def laid_out(values, arm):

@@ -45,11 +45,13 @@ class Questions:
     sentences: Sequence[Row] = ()
 
     def without(self, ids: Collection[str]) -> Questions:
-        """The same without some problems and pairs."""
+        """The same without some problems and pairs, and without what is scored by likelihood."""
         return replace(
             self,
             problems=[row for row in self.problems if row["id"] not in ids],
             pairs=[row for row in self.pairs if row["id"] not in ids],
+            solutions=(),
+            sentences=(),
         )
 
 

@@ -173,13 +173,18 @@ def finished(folder: Path, who: Mapping[str, Any], measured: str) -> bool:
 
 
 @contextmanager
-def child(folder: Path, words: list[str], output: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
-    """The training, in a process group of its own that ends when the block or this process does."""
+def child(
+    folder: Path, words: list[str], output: BinaryIO, threads: int = 0
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The training, in a process group of its own that ends when the block or this process does.
+
+    Each rank has so many `threads`; 0: as the environment says, else one.
+    """
     environment = {
         **os.environ,
         engine.LAUNCHER: str(os.getpid()),
         "DS_ENV_FILE": str(folder / DEEPSPEED_ENVIRONMENT),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        "OMP_NUM_THREADS": str(threads or os.environ.get("OMP_NUM_THREADS", "1")),
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(":"),
     }

@@ -26,13 +26,7 @@ def load_model(config: Mapping[str, Any], tokenizer: Any) -> Any:
         pretrained.ModelError: see `described`.
     """
     import torch
-    from transformers import (
-        AttentionInterface,
-        AttentionMaskInterface,
-        AutoModelForCausalLM,
-        set_seed,
-    )
-    from transformers.masking_utils import sdpa_mask
+    from transformers import AutoModelForCausalLM, set_seed
 
     shape = described(config, tokenizer)
     set_seed(config["seed"])
@@ -43,10 +37,7 @@ def load_model(config: Mapping[str, Any], tokenizer: Any) -> Any:
     else:
         model = AutoModelForCausalLM.from_config(shape, dtype=torch.float32)
     model.config.use_cache = False  # with a cache, packed documents would see each other
-    if config["precision"] == AUTOCAST:
-        AttentionInterface.register("fp32_attention", fp32_attention)
-        AttentionMaskInterface.register("fp32_attention", sdpa_mask)
-        model.set_attn_implementation("fp32_attention")
+    settle(model, config["precision"])
     if config["gradient_checkpointing"]:
         model.activation_checkpointing_enable({"use_reentrant": False})
     if config["compile_model"]:
@@ -63,6 +54,17 @@ def fp32_attention(module: Any, *states: Any, **rest: Any) -> Any:
     with torch.autocast(queries.device.type, enabled=False):
         wide = [one.float() for one in (queries, keys, values)]
         return sdpa_attention_forward(module, *wide, *others, **rest)
+
+
+def settle(model: Any, precision: str) -> None:
+    """Give a model the attention that goes with the precision."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    if precision == AUTOCAST:
+        AttentionInterface.register("fp32_attention", fp32_attention)
+        AttentionMaskInterface.register("fp32_attention", sdpa_mask)
+        model.set_attn_implementation("fp32_attention")
 
 
 def arithmetic(precision: str, device: str) -> Any:
