@@ -93,8 +93,8 @@ def test_rows_gates_and_changed_items_of_a_comparison():
     questions = measure.Questions(
         [], {}, [], {}, {}, (), [{}] * n, [{"group": i // 4} for i in range(n)]
     )
-    base = evaluated([1.0, 0] * 80 + [float("nan")] * 40, [1] * 196 + [0] * 4)
-    better = evaluated([1.0] * 20 + [1.0, 0] * 70 + [float("nan")] * 40, [1] * n)
+    base = evaluated([1.0, 0] * 80 + [-1.0] * 40, [1] * 196 + [0] * 4)
+    better = evaluated([1.0] * 20 + [1.0, 0] * 70 + [-1.0] * 40, [1] * n)
     table = comparison.table(questions, base, better)
     by_name = {row["name"]: row for row in table}
     row = by_name["result of the next calculation"]

@@ -205,7 +205,7 @@ def _likely(questions: Questions, base: Evaluated, adapted: Evaluated) -> list[R
     rows = []
     if questions.solutions:
         sides = [one.scores["solutions"].T for one in (base, adapted)]  # (6, items)
-        asked = ~np.isnan(sides[0][5])
+        asked = sides[0][5] >= 0
         if asked.any():
             compared = statistics.compare([tuple(side[5][asked] for side in sides)])
             rows.append(_row("result of the next calculation", "choice", "accuracy", compared))
@@ -235,7 +235,7 @@ def item_changes(base: Evaluated, adapted: Evaluated) -> list[Row]:
     sides = {task: _verdicts(base, adapted, task) for task in tasks}
     if "solutions" in base.scores:
         found = np.stack([one.scores["solutions"][:, 5] for one in (base, adapted)])
-        if (asked := ~np.isnan(found[0])).any():
+        if (asked := found[0] >= 0).any():
             sides["result of the next calculation"] = tuple(found[:, asked])
     for task, (first, second) in sides.items():
         turned = statistics.changes(first > 0, second > 0)

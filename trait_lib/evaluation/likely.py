@@ -47,7 +47,7 @@ def solutions(problems: Sequence[Row], seed: int) -> list[dict[str, Any]]:
     made = []
     for group in tasks.values():
         for number, row in enumerate(group):
-            other = group[(number + 1 + len(group) // 2) % len(group)]
+            other = group[(number + max(1, len(group) // 2)) % len(group)]
             if other is not row:
                 made.append(
                     _solution(row, form.prompt(other), random.Random(f"{seed}|{row['id']}"))

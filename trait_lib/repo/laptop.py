@@ -313,7 +313,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for one in order(args.domains, stand_in=args.teacher != "{}"):
         if not args.arms or one.name in args.arms:
             print(f"=== {one.domain}, seed {one.seed}: {one.name}", flush=True)
-            laptop.run(one)
+            try:
+                laptop.run(one)
+            except RuntimeError as error:
+                print(
+                    f"error: {error}\nfinished arms stand; the same command goes on",
+                    file=sys.stderr,
+                )
+                return 1
     return 0
 
 

@@ -54,11 +54,11 @@ def _join(tokenizer: Any, context: str, text: str) -> Encoded:
 def solutions(
     model: Any, tokenizer: Any, rows: Sequence[Mapping[str, Any]], batch_size: int = 16
 ) -> np.ndarray:
-    """What reference solutions cost, shape (rows, 6); `rows` are those of `solutions.items`.
+    """What reference solutions cost, shape (rows, 6); `rows` are those of `likely`.
 
     Bits and bytes of the solution; bits and bytes of its results, the numbers that it computes,
     where they are tokens of their own; bits of the solution behind another problem, as a control;
-    whether the next result is likelier than each wrong one, NaN where the row asks for none.
+    whether the next result is likelier than each wrong one, -1 where the row asks for none.
     """
     encoded: list[Encoded] = []
     places: list[dict[str, Any]] = []
@@ -73,7 +73,8 @@ def solutions(
         asked = _tokens_of(spans, *row["asked"]) if row["asked"] else None
         if asked:
             first, last = asked
-            lead = row["solution"][spans[first][0] : row["asked"][0]]
+            number = row["solution"][slice(*row["asked"])]
+            lead = tokenizer.decode(whole[first:last]).removesuffix(number)  # a blank, or nothing
             texts = [lead + wrong for wrong in row["wrong"]]
             others = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
             place |= {"right": (first - known, last - known), "wrong": len(encoded)}
@@ -111,7 +112,7 @@ def _cost_of(
     """The six numbers of one solution."""
     logged = found[place["whole"]]
     digits = sum(logged[a:b].sum() for a, b in place["results"])
-    right = float("nan")
+    right = -1.0
     if "right" in place:
         first, last = place["right"]
         wrong = [found[n].sum() for n in range(place["wrong"], place["end"])]
