@@ -14,6 +14,7 @@ from typing import Any
 from trait_lib import ROOT, params, run
 from trait_lib.repo import chain, costs
 from trait_lib.repo.costs import EVALUATION, PASSAGES, SELECTION, START, TRAINING, All, Item
+from trait_lib.training import budget as budgets
 
 COLUMNS = ("", "tokens", "hours", "disk GiB", "memory GiB", "money")
 SCALED = ((SELECTION, "selection_tokens"), (PASSAGES, "passages"), (TRAINING, "tokens_stage1"),
@@ -26,11 +27,13 @@ def values_of(
     """The parameters of all stages of a run, from its files and those given."""
     given = {"domain": domain, "tier": tier, "seed": 0, "arm": "trait", **given}
     where = folder / domain / tier
-    return {stage: chain.resolve(stage, where / f"{stage}.yaml", given) for stage in run.STAGES}
+    read = {stage: chain.resolve(stage, where / f"{stage}.yaml", given) for stage in run.STAGES}
+    return {**read, TRAINING: budgets.assumed(read[TRAINING])}
 
 
 def items(values: All, assumptions: Mapping[str, Any]) -> dict[str, list[Item]]:
     """The lines of the bill, by stage: as its last dry run measured them, or as assumed."""
+    values = {**values, TRAINING: budgets.assumed(values[TRAINING])}
     return {
         stage: costs.measured(stage, values[stage]) or make(values, assumptions, {})
         for stage, make in costs.ITEMS.items()
@@ -239,6 +242,7 @@ def text(values: All, folder: Path = ROOT / "params", whole: bool = True) -> str
 
     domain, tier = (values[START][name] for name in ("domain", "tier"))
     assumptions = costs.assumed(tier, folder)
+    values = {**values, TRAINING: budgets.assumed(values[TRAINING])}
     lines = items(values, assumptions)
     used = [stage for stage in costs.ITEMS if costs.measured(stage, values[stage])]
     often = ", ".join(f"{n} {one:.2f}" for n, (one, _) in epochs(values, assumptions).items())

