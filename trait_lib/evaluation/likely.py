@@ -26,11 +26,19 @@ Row = Mapping[str, Any]
 WRONG = 3
 CHANCE = 1 / (WRONG + 1)
 TOO_HIGH = 0.95
+GATE = ("name", "n", "base", "low", "passes")
 NUMBER = re.compile(r"(?<![\d.,])\d[\d,]*(?:\.\d+)?(?![\d])")
 COMPUTED = re.compile(r"(?:=|\bis|\bare|\bequals|\bmakes)\s*\$?$")
 GOES_ON = re.compile(r"\s*[-+*/x×÷=%]\s*[\d$(]|\s*(?:times|plus|minus|divided)\b")
 SENTENCE = re.compile(r"[^.!?\n]{20,300}[.!?](?=\s|$)")
 PER_DOCUMENT, LIKE, FAR = 3, 1.3, 2  # items of a document; longest over shortest; sentences apart
+
+
+def items(
+    problems: Sequence[Row], texts: Sequence[str], seed: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Items from all problems, and from all texts: see `solutions` and `sentences`."""
+    return solutions(problems, seed), sentences(texts, seed)
 
 
 def solutions(problems: Sequence[Row], seed: int) -> list[dict[str, Any]]:
