@@ -2,10 +2,11 @@
 
 import csv
 import re
+from pathlib import Path
 
 import pytest
 
-from trait_lib import records
+from trait_lib import records, run
 from trait_lib.repo import laptop
 
 
@@ -26,6 +27,34 @@ def test_scrambled_passages_keep_their_form():
     shape = re.sub(r"\d", "9", row["text"])
     assert re.sub(r"\d", "9", other) == shape and other != row["text"]
     assert laptop.scrambled(row)["text"] == other
+
+
+def test_the_control_stands_on_passages_without_sense(tmp_path):
+    own, place, inside = tmp_path / "own", tmp_path / "place", Path("math/laptop/data/seed0")
+    stage = own / inside / laptop.STAGE["02"]
+    row = {"id": "p", "text": "3 times 40 is 120."}
+    records.write_rows(stage / "passages.jsonl", [row])
+    (place / inside).mkdir(parents=True)
+
+    def finish():
+        outputs = {"passages.jsonl": run.hash_file(stage / "passages.jsonl")}
+        records.write_json(stage / "manifest.json", {"outputs": outputs, "results": {}})
+        records.write_json(stage.with_suffix(".key.json"), {"manifest": "old"})
+        stage.with_suffix(".ipynb").write_text("{}")
+
+    finish()
+    for text in ("3 times 40 is 120.", "5 and 50"):
+        records.write_rows(stage / "passages.jsonl", [{**row, "text": text}])
+        finish()
+        for _ in range(2):
+            laptop.without_sense(own, place, inside)
+        made = place / inside / laptop.STAGE["02"]
+        [found] = records.read_rows(made / "passages.jsonl")
+        assert found == laptop.scrambled({**row, "text": text})
+        manifest = records.read_json(made / "manifest.json")
+        assert manifest["outputs"]["passages.jsonl"] == run.hash_file(made / "passages.jsonl")
+        key = records.read_json(made.with_suffix(".key.json"))
+        assert key["manifest"] == run.hash_file(made / "manifest.json")
 
 
 def scores(folder, low, high):

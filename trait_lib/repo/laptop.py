@@ -213,10 +213,14 @@ def without_sense(own: Path, place: Path, inside: Path) -> None:
     """Notebook 02's results with every number in its passages replaced: form without knowledge."""
     stage = STAGE["02"]
     target = place / inside / stage
-    if (target / "manifest.json").exists():
+    origin = run.hash_file(own / inside / stage / "manifest.json")
+    old = target / "manifest.json"
+    if old.exists() and records.read_json(old)["results"].get("scrambled_from") == origin:
         return
-    shutil.copytree(own / inside / stage, target, dirs_exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(own / inside / stage, target)
     manifest = records.read_json(target / "manifest.json")
+    manifest["results"]["scrambled_from"] = origin
     (target / "manifest.json").unlink()
     for name in ("passages.jsonl", "passages_no_enlightenment.jsonl"):
         if (target / name).exists():

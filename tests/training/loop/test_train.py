@@ -467,3 +467,15 @@ def a_job_of_slurm_survives_the_kill_of_a_rank(folder, config):
     assert (folder / "checkpoints" / "checkpoint-4").exists()
     job.environment["SLURM_RESTART_COUNT"] = "1"
     assert job.run() == 0
+
+
+def test_bf16_arithmetic_and_a_loss_in_pieces_train_like_fp32(
+    plain, configuration, trained_here, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(head, "PIECE_BYTES", 4096)
+    log = trained_here(tmp_path, configuration(precision="bf16_autocast"))
+    expected = training_log.read(plain / "log.jsonl")[0]
+    losses, others = ([line["loss"] for line in one] for one in (log, expected))
+    assert losses == pytest.approx(others, rel=2e-2)
+    assert "fp32_attention" not in (tmp_path / "model" / "config.json").read_text()
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").dtype == torch.float32
