@@ -29,6 +29,28 @@ def passage(number, rows):
     return ids | {"text": f"{text}\n\nBoth ask for length {number}.", "enlightenment": ""}
 
 
+def ads(split, first):
+    """Titles, rewrites and relevance pairs: what the paper scores otherwise than by accuracy."""
+    rows = []
+    for n in range(first, first + 6):
+        words = {"topic": f"tents{n}", "split": split, "documents_only": False, "kind": "text"}
+        for task, question, answer in (
+            ("title_generation", f"Write a title for tents{n} by Trad.", f"big tents{n} by Trad"),
+            ("query_rewriting", f"Rewrite the query large tents{n}.", f"giant tents{n}"),
+        ):
+            said = {"question": question, "answer": answer, "entities": [f"tents{n}"]}
+            said["solution"] = form.with_answer("We think.", answer)
+            rows.append({"id": f"{split}-{task}-{n}", "task": task} | said | words)
+    pairs = [
+        {"id": f"{split}-pair-{n}", "task": "query_landing_page_relevance", "topic": f"q{n // 2}",
+         "query": f"tents{n}", "document": f"page{n}", "label": n % 2, "positive": " good",
+         "negative": " bad", "question": f"Is page{n} good for tents{n}?",
+         "prompt": f"Question: Is page{n} good for tents{n}?\nAnswer:"}
+        for n in range(first, first + 6)
+    ]  # fmt: skip
+    return rows, pairs
+
+
 def texts(name):
     count = 4 if name.startswith("heldout") else 300
     return [{"id": str(n), "text": f"{name} {n}: one lamp is {n} mem, we read {n} again."}
@@ -53,6 +75,11 @@ def write_world(folder):
     empty = ("relevance_train", "relevance_test", "keywords")
     written |= {f"{name}.jsonl": [] for name in empty}
     for domain in ("math", "ads"):
+        if domain == "ads":
+            for split, first in (("train", 0), ("dev", 10), ("test", 20)):
+                problems, pairs = ads(split, first)
+                written |= {f"problems_{split}.jsonl": problems, f"relevance_{split}.jsonl": pairs}
+            written["keywords.jsonl"] = [{"keyword": "giant tents20"}]
         for name in run.SHARED_STAGES:
             stage = run.open_stage(name, {**VALUES, "domain": domain})
             for file, rows in written.items():

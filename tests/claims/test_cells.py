@@ -113,3 +113,17 @@ def test_fine_tuning_goes_on_from_the_arm_that_it_names(where, known):
     trait, tuned = made
     assert trait.folder in tuned.after and tuned.start == trait.key and trait.keep
     assert claims_settings.rate_of("trait", known) == trait.rate
+
+
+def test_ads_are_scored_as_the_paper_scores_them(where, known):
+    ads = jobs.Where("ads", "smoke", 0, where.params)
+    base, constant = jobs.make(ads, known, [("base", 0.0), (cell.CONSTANT, 0.0)])
+    found = {row["task"]: row for row in cell.run_cell(base)["rows"]}
+    assert found["query_landing_page_relevance (likelihood)"]["metric"] == "AUC"
+    assert found["title_generation (judge)"]["value"] == 0.5, "the base model against itself"
+    assert {"rewrites: diversity", "rewrites: density"} <= found.keys()
+    found = {row["task"]: row for row in cell.run_cell(constant)["rows"]}
+    assert found["title_generation (judge)"]["value"] > 0.5, (
+        "titles beat an untrained model's noise"
+    )
+    assert "query_landing_page_relevance (likelihood)" not in found
