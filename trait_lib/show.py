@@ -240,8 +240,8 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> Non
 
     `columns` as in `text_table`.
     """
-    text = text_table(rows, columns)
-    if get_ipython() is None:
+    text = text_table(rows, columns) if rows else "no rows"
+    if get_ipython() is None or not rows:
         print(text)
     else:
         display({"text/html": html_table(rows, columns), "text/plain": text}, raw=True)

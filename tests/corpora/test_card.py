@@ -1,7 +1,13 @@
 import pytest
 
 from trait_lib import hub, records
-from trait_lib.corpora import composition, describe, load_task, record_inputs
+from trait_lib.corpora import (
+    composition,
+    composition_figure,
+    describe,
+    load_task,
+    record_inputs,
+)
 from trait_lib.params import ParameterError
 from trait_lib.run import Stage, hash_path
 
@@ -59,3 +65,10 @@ def test_every_input_is_recorded_once_by_its_content(tmp_path, monkeypatch):
     assert "passed over 1 files: the same file again, by a link or another name" in said
     with pytest.raises(ParameterError, match="no task file"):
         record_inputs(stage, params | {"tasks": ["nothing"]})
+
+
+def test_the_figure_of_the_pool_says_its_shares():
+    rows = [{"label": "general", "documents": 3, "share": 0.75}, {"label": "math", "share": 0.25}]
+    fig, plotted, alt = composition_figure(rows)
+    assert plotted == rows and alt.endswith("general 75.0%, math 25.0%.")
+    assert [bar.get_width() for bar in fig.axes[0].patches] == [0.75, 0.25]

@@ -8,7 +8,7 @@ from trait_lib.corpora.assemble import (
     write_known,
     write_problems,
 )
-from trait_lib.corpora.card import composition, describe
+from trait_lib.corpora.card import composition, composition_figure, describe
 from trait_lib.corpora.documents import load_documents
 from trait_lib.corpora.parts import divide, drop_contaminated, sample, share
 from trait_lib.corpora.tasks import Task, load_problems, load_relevance, load_task, task_files
@@ -22,6 +22,7 @@ __all__ = [
     "Report",
     "Task",
     "composition",
+    "composition_figure",
     "describe",
     "divide",
     "drop_contaminated",
