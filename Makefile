@@ -1,4 +1,4 @@
-# Chains the notebooks. `make` alone prints help. GNU make 4, bash and Python 3.11 or 3.12.
+# Chains the notebooks. `make` alone prints help. GNU make 3.81 or later, bash, Python 3.11.5 to 3.12.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -10,13 +10,13 @@ TIER   ?= replica
 ARM    ?= trait
 SEED   ?= 0
 DATA   ?=
-PARAMS ?= params
+# one's own folder of parameters: what is not in it is taken from params
+PARAMS ?= $(or $(TRAIT_PARAMS),params)
 RUNS   := $(or $(TRAIT_RUNS),runs)
 
 STAGES := 00_start_here 01_data_selection 02_passage_generation 03_two_stage_training 04_evaluation \
   05_claims
 SHARED := $(wordlist 1,3,$(STAGES))
-TIERS  := smoke replica local laptop small paper
 
 # --- what the environment of every command is -------------------------------------------------
 
@@ -39,13 +39,18 @@ export MPLCONFIGDIR := $(CURDIR)/$(VENV)/home/matplotlib
 export JUPYTER_PREFER_ENV_PATH := 1
 export PYTHONHASHSEED := 0
 export TOKENIZERS_PARALLELISM := false
-ifneq ($(filter smoke replica local laptop,$(TIER)),)
-# two OpenMP threads on a shared machine are slower than one; the small tiers run on the CPU alone
+export TRAIT_PARAMS := $(PARAMS)
+# A tier whose notebook 00 trains a small base model, or takes one from a GGUF file, runs on the CPU
+# alone, and two OpenMP threads on a shared machine are slower than one. It is offline unless one of
+# its files names the Hub or a base model.
+OF_TIER = cat "$(PARAMS)/$(DOMAIN)/$(TIER)"/$(1) "params/$(DOMAIN)/$(TIER)"/$(1) 2>/dev/null
+BASE := $(shell $(call OF_TIER,00_start_here.yaml) | grep '^base_model: *[./~A-Za-z0-9]')
+ifeq ($(shell echo '$(BASE)' | grep -v -i -e gguf -e '^$$'),)
 export OMP_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export DS_ACCELERATOR := cpu
 export CUDA_VISIBLE_DEVICES :=
-ifneq ($(TIER),laptop)
+ifeq ($(BASE)$(shell $(call OF_TIER,*.yaml) | grep -e '^ *[a-z_-].*hub://' -e '^ *[a-z_-].*@hub' -e '^quality_filter: *hub'),)
 export HF_HUB_OFFLINE := 1
 endif
 endif
@@ -56,9 +61,9 @@ export DATA
 
 ROOMS := selection passages training evaluation contamination
 
-.PHONY: help plan reproduce smoke test test-units test-notebooks test-pages lab ray tensorboard env notebooks html \
-  claims claims-sweep claims-curve claims-commit laptop-arms lint clean clean-runs check bench $(ROOMS:%=bench-%) \
-  bench-mixture $(STAGES)
+.PHONY: help plan reproduce smoke test test-units test-notebooks test-pages test-walk lab ray tensorboard env \
+  notebooks html claims claims-sweep claims-curve claims-commit laptop-arms lint clean clean-runs check check-hub \
+  platforms bench $(ROOMS:%=bench-%) bench-mixture $(STAGES)
 
 help:
 	@echo 'TRAIT (arXiv 2406.16694), from the selection of data to the evaluation of the model.'
@@ -85,34 +90,44 @@ help:
 	@echo '  make tensorboard    TensorBoard, to watch a training           seconds, network'
 	@echo '  make bench          speed against other tools, as ratios; one room: make bench-selection, ...'
 	@echo '  make bench-mixture DATA=path   precision of the rankings on labelled text    10 min on two cores'
+	@echo '  make check          parameters, tasks, prompts, prices and files of a run  seconds; runs nothing'
+	@echo '  make test-walk      README: a new domain in five steps, to its end     2 min'
+	@echo '  make check-hub      the data sets of the Hub that the tiers name       1 min, network'
+	@echo '  make platforms      renew the table of what packages offer elsewhere   1 min, network'
 	@echo '  make env            the environment by conda, from environment.yml (network, 4 GB)'
 	@echo '  make clean          remove tool caches and smoke runs; clean-runs removes all runs in $(RUNS)/'
 	@echo
-	@echo 'Variables (and what they are now): DOMAIN=$(DOMAIN) (math, ads)  TIER=$(TIER) ($(TIERS))'
-	@echo '  ARM=$(ARM)  SEED=$(SEED)  DATA=$(DATA) (folder of your files, for TIER=local)'
-	@echo '  PARAMS=$(PARAMS)  TRAIT_RUNS=$(RUNS)  PY=$(PY)'
+	@echo 'Variables (and what they are now): DOMAIN=$(DOMAIN)  TIER=$(TIER)  (folders of params or of PARAMS)'
+	@echo '  ARM=$(ARM)  SEED=$(SEED)  DATA=$(DATA) (folder of your files)'
+	@echo '  PARAMS=$(PARAMS) (folder of your parameters)  TRAIT_RUNS=$(RUNS)  PY=$(PY)'
 	@echo 'A stage runs again when its parameters, code or inputs changed in content, never by times of files.'
 
 # --- the environment --------------------------------------------------------------------------
 
 # the first Python that the project's packages support
 FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3 python; do \
-  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && \
+  $$p -c 'import sys; sys.exit(not (3, 11, 5) <= sys.version_info < (3, 13))' 2>/dev/null && \
   { command -v $$p; break; }; done
+
+# uv where it is (seconds for minutes), from the index that pip is set up for; else, or if it fails, pip
+PIP := $(PY) -m pip --disable-pip-version-check
+INSTALL = index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PIP) config get global.index-url 2>/dev/null)}}"; \
+  if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+  { command -v uv >/dev/null && uv pip install -q --python $(PY) $(1); } || $(PIP) install -q $(1)
 
 $(READY):
 	@python=$$($(FIND_PYTHON)); if [ -z "$$python" ]; then \
-	  echo "error: Python 3.11 or 3.12 is needed, found: $$(python3 --version 2>&1 | head -1)." \
+	  echo "error: Python 3.11 (from 3.11.5) or 3.12 is needed, found: $$(python3 --version 2>&1 | head -1)." \
 	    "Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
-	echo "making the environment in $(VENV) with $$python (about 2 minutes, once)"; \
+	echo "making the environment in $(VENV) with $$python (2 minutes, seconds where uv is; once)"; \
 	"$$python" -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r requirements.lock
-	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@$(call INSTALL,-r requirements.lock)
+	@$(call INSTALL,--no-deps -e .)
 	@rm -f $(VENV)/.ready-* && touch $@
 
 $(EXTRAS:%=$(VENV)/.%-$(LOCK)): $(VENV)/.%-$(LOCK): | $(ENVIRONMENT)
 	@mkdir -p $(@D) && sed -n 's/^# $*: //p' requirements.lock >$(@D)/$*.txt
-	@$(PY) -m pip install -q --disable-pip-version-check --no-deps -r $(@D)/$*.txt
+	@$(call INSTALL,--no-deps -r $(@D)/$*.txt)
 	@rm -f $(VENV)/.$*-* && touch $@
 
 .PHONY: laptop
@@ -129,22 +144,12 @@ env:
 
 # --- the stages -------------------------------------------------------------------------------
 
-ifeq ($(filter $(TIER),$(TIERS)),)
-  MISTAKE := unknown TIER '$(TIER)'; one of: $(TIERS)
-else ifeq ($(wildcard $(PARAMS)/$(DOMAIN)/$(TIER)),)
-  KNOWN := $(notdir $(patsubst %/$(TIER),%,$(wildcard $(PARAMS)/*/$(TIER))))
-  MISTAKE := no parameters in '$(PARAMS)/$(DOMAIN)/$(TIER)'; DOMAIN is one of: $(KNOWN)
-else ifeq ($(TIER)$(DATA),local)
-  MISTAKE := TIER=local needs DATA, the folder of your own files: make reproduce TIER=local DATA=path
-endif
-
 # how a stage is named to the library
-RUN_OF = --domain $(DOMAIN) --tier $(TIER) --arm $(ARM) --seed $(SEED) --params $(PARAMS) --data "$$DATA"
+RUN_OF = --domain $(DOMAIN) --tier $(TIER) --arm $(ARM) --seed $(SEED) --data "$$DATA"
 # where its notebook goes: beside its folder
 OUT = $(RUNS)/$(DOMAIN)/$(TIER)/$(if $(filter $@,$(SHARED)),data,$(ARM))/seed$(SEED)/$@
 
 check: | $(ENVIRONMENT)
-	@$(if $(MISTAKE),echo "error: $(MISTAKE)" >&2; exit 2)
 	@[ -z "$$DATA" ] || [ -d "$$DATA" ] || { echo "error: DATA: no such folder: $$DATA" >&2; exit 2; }
 	@$(TRAIT) check $(RUN_OF)
 
@@ -174,7 +179,8 @@ why=$$($(TRAIT) begin $@ $(RUN_OF) --lock 9); code=$$?; \
 if [ $$code = 3 ]; then exit 0; elif [ $$code != 0 ]; then exit 2; fi; \
 if [ -z "$$why" ]; then echo "$@: up to date"; exit 0; fi; \
 echo "$@: $$why; progress: tail -f $(OUT).log"; \
-if $(PY) -m papermill notebooks/$@.ipynb "$(OUT).running.ipynb" -f $(PARAMS)/$(DOMAIN)/$(TIER)/$@.yaml \
+file="$(PARAMS)/$(DOMAIN)/$(TIER)/$@.yaml"; [ -f "$$file" ] || file="params/$(DOMAIN)/$(TIER)/$@.yaml"; \
+if $(PY) -m papermill notebooks/$@.ipynb "$(OUT).running.ipynb" -f "$$file" \
     $(GIVEN) --no-progress-bar --log-output >"$(OUT).log" 2>&1; \
 then $(TRAIT) end $@ $(RUN_OF); else $(TRAIT) fail $@ $(RUN_OF); fi
 endef
@@ -199,7 +205,6 @@ smoke:
 	@$(MAKE) --no-print-directory reproduce TIER=smoke DOMAIN=ads
 
 plan: | $(ENVIRONMENT)
-	@$(if $(MISTAKE),echo "error: $(MISTAKE)" >&2; exit 2)
 	@$(TRAIT) plan $(RUN_OF)
 
 # All arms of the tier laptop, the most telling first; goes on where it was stopped.
@@ -222,6 +227,18 @@ test: $(VENV)/.laptop-$(LOCK) $(VENV)/.ray-$(LOCK) $(VENV)/.teacher-$(LOCK) $(VE
 
 test-units: | $(ENVIRONMENT)
 	@$(PY) -m pytest --durations=10
+
+# README's walk-through, all five notebooks of it
+test-walk: | $(ENVIRONMENT)
+	@$(PY) -m pytest -m commanded tests/repo/test_own_domain.py
+
+# HUB=--record writes what the Hub says into tests/recorded/hub_cards.yaml
+check-hub: export HF_HUB_OFFLINE := 0
+check-hub: | $(ENVIRONMENT)
+	@$(PY) -m trait_lib.repo.hub_cards $(HUB)
+
+platforms: | $(ENVIRONMENT)
+	@$(PY) -m trait_lib.repo.platforms
 
 # nbval, strict: every cell's text must be what is committed, except in cells that say otherwise
 test-notebooks: export TRAIT_RUNS := $(RUNS)/test-notebooks
@@ -270,4 +287,4 @@ clean:
 
 # only what runs make there: TRAIT_RUNS may name a folder that holds more
 clean-runs: clean
-	rm -rf $(foreach name,cache $(notdir $(wildcard $(PARAMS)/*)),"$(RUNS)/$(name)")
+	rm -rf $(foreach name,cache $(notdir $(wildcard $(PARAMS)/* params/*)),"$(RUNS)/$(name)")

@@ -149,6 +149,44 @@ def test_an_empty_file_has_no_parameters(tmp_path):
     assert params.read_file(tmp_path / "a.yaml") == {}
 
 
+# --- one's own folder -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAIT_PARAMS", str(tmp_path))
+    (tmp_path / "math/tasks").mkdir(parents=True)
+    (tmp_path / "math/tasks/svamp.yaml").write_text("mine")
+    return tmp_path
+
+
+def test_ones_own_file_comes_before_the_repositorys(own):
+    assert params.find("math/tasks/svamp.yaml") == own / "math/tasks/svamp.yaml"
+    assert params.find("math/tasks/gsm8k.yaml") == ROOT / "params/math/tasks/gsm8k.yaml"
+    assert params.find("math/tasks/none.yaml") == own / "math/tasks/none.yaml"
+
+
+def test_a_relative_path_starts_in_ones_own_folder_or_else_in_the_repository(own):
+    assert params.locate("math/tasks/svamp.yaml") == own / "math/tasks/svamp.yaml"
+    assert params.locate("Makefile") == ROOT / "Makefile"
+    assert params.start() == own
+
+
+def test_a_manifest_names_a_file_of_parameters_by_what_finds_it(own):
+    name = "params/math/tasks/svamp.yaml"
+    mine, theirs = own / "math/tasks/svamp.yaml", ROOT / name
+    assert params.title(mine) == name and params.titled(name) == mine
+    assert params.title(theirs) == str(theirs)  # hidden by one's own
+    mine.unlink()
+    assert params.title(theirs) == name and params.titled(name) == theirs
+    assert params.title(own.parent / "other") == str(own.parent / "other")
+
+
+def test_without_a_folder_of_ones_own_all_is_as_in_the_repository(monkeypatch):
+    monkeypatch.delenv("TRAIT_PARAMS", raising=False)
+    assert params.folders() == [ROOT / "params"] and params.start() == ROOT
+
+
 # --- the repository's own files and notebooks -------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Rows of a data set on the Hugging Face Hub, streamed by the `datasets` package.
+"""Rows of a data set on the Hugging Face Hub, read by the `datasets` package.
 
 A source is one line of text, so that it fits in a flat parameters file:
 
@@ -21,6 +21,7 @@ import pyarrow as pa
 from trait_lib.records import Row
 
 PREFIX = "hub://"
+FILE_OF_HUB = "hf://"  # how the datasets package addresses a file there
 OPTIONS = ("name", "split", "revision", "data_files", "data_dir")
 
 
@@ -45,13 +46,34 @@ def parse(source: str) -> tuple[str, dict[str, str]]:
 
 
 def read(source: str) -> Iterator[Row]:
-    """Yield the rows of a Hub data set in its own order, without downloading it whole.
+    """Yield the rows of a Hub data set in its own order.
+
+    Its files are fetched one by one, only as many as are read, into the cache of the Hub's own
+    package: what was fetched before an interruption is not fetched again.
 
     Raises:
         HubError: no network, no such data set, configuration or split, or no permission.
     """
-    with _named(source):
-        yield from _stream(source)[0]
+    with errors(source):
+        builder, split = _builder(source)
+        files = list((builder.config.data_files or {}).get(split, []))
+        if not all(str(file).startswith(FILE_OF_HUB) for file in files):
+            files = []
+        for file in files:
+            builder.config.data_files = {split: [_fetched(file)]}
+            yield from builder.as_streaming_dataset(split)
+        if not files:  # local files, or a split that is not there, which this names
+            yield from builder.as_streaming_dataset(split)
+
+
+def _fetched(address: str) -> str:
+    """The path of a file in the local cache, downloaded from where a download has stopped."""
+    from huggingface_hub import HfFileSystem, hf_hub_download
+
+    place = HfFileSystem().resolve_path(address)
+    return hf_hub_download(
+        place.repo_id, place.path_in_repo, repo_type=place.repo_type, revision=place.revision
+    )
 
 
 def pieces(source: str) -> tuple[int, str]:
@@ -60,7 +82,7 @@ def pieces(source: str) -> tuple[int, str]:
     Raises:
         HubError: see `read`.
     """
-    with _named(source):
+    with errors(source):
         data, version = _stream(source)
     return data.num_shards, version
 
@@ -71,7 +93,7 @@ def tables(source: str, piece: int, of: int, rows: int = 1000) -> Iterator[pa.Ta
     Raises:
         HubError: see `read`; also when the data set no longer has `of` pieces.
     """
-    with _named(source):
+    with errors(source):
         data, _ = _stream(source)
         if data.num_shards != of:
             raise HubError(f"{source}: had {of} pieces and now has {data.num_shards}; run again")
@@ -79,31 +101,66 @@ def tables(source: str, piece: int, of: int, rows: int = 1000) -> Iterator[pa.Ta
 
 
 def _stream(source: str) -> tuple[Any, str]:
+    builder, split = _builder(source)
+    return builder.as_streaming_dataset(split), str(builder.hash)
+
+
+def _builder(source: str) -> tuple[Any, str]:
+    """What reads a data set, and the split that is asked for.
+
+    Raises:
+        HubError: the Hub knows the data set by another name now.
+    """
     import datasets  # takes a second, so only where the Hub is used
 
     name, options = parse(source)
     split = options.pop("split")
     builder = datasets.load_dataset_builder(name, **options)
-    return builder.as_streaming_dataset(split), str(builder.hash)
+    if "/" in name and (now := about(name).id) != name:
+        raise HubError(
+            f"{source}: this data set is called {now} now; write that name into the file of "
+            "parameters or the task file, and look whether its columns are still the same"
+        )
+    return builder, split
+
+
+def first_row(source: str) -> Row:
+    """The first row of a data set, by reading no more than it needs; no file is kept."""
+    return next(iter(_stream(source)[0]), {})
+
+
+def about(name: str) -> Any:
+    """What the Hub says of a data set: `id` (its present name), `sha`, `gated` and more."""
+    from huggingface_hub import HfApi
+
+    return HfApi().dataset_info(name)
 
 
 @contextmanager
-def _named(source: str) -> Iterator[None]:
+def errors(source: str) -> Iterator[None]:
     """Errors of the Hub as `HubError`s that say what to do."""
     import datasets
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
         yield
-    except datasets.exceptions.DatasetNotFoundError as error:
+    except (datasets.exceptions.DatasetNotFoundError, RepositoryNotFoundError) as error:
+        name = parse(source)[0]
+        if isinstance(error, GatedRepoError) or "is a gated dataset" in str(error):
+            raise HubError(
+                f"{source}: this data set is gated: accept its terms on the page of {name} on the "
+                "Hub, then `hf auth login`, or set HF_TOKEN in the environment"
+            ) from error
         raise HubError(
-            f"{source}: the Hub has no such data set, or it needs a login "
-            f"(`hf auth login` after accepting its terms): {error}"
+            f"{source}: the Hub shows no data set {name}: check the spelling, look on the Hub "
+            "whether it was renamed or removed, and name another source; a private one needs "
+            "`hf auth login`"
         ) from error
     except ConnectionError as error:
         raise HubError(
             f"{source}: the Hugging Face Hub cannot be reached ({error}). Run this where there is "
-            "a network, or download the files and name them in place of the hub:// source "
-            "(tier local)."
+            "a network, and without HF_HUB_OFFLINE=1, or download the files and name them in place "
+            "of the hub:// source (tier local)."
         ) from error
     except (ValueError, OSError, KeyError) as error:
         raise HubError(f"{source}: cannot be read: {error}") from error

@@ -4,12 +4,16 @@ A declaration is one line: `name: type = default  # ALLOWED help text; paper: pr
 ALLOWED, if present, is an interval such as `(0, 1]` or `[1, inf)`, or a choice such as `{a, b}`.
 papermill reads the same lines for `--help-notebook`. Not stated in the paper; ours because
 papermill itself accepts unknown names and wrong types without a word.
+
+Files of parameters, tasks, examples, prompts and prices are looked for in one's own folder first,
+which `PARAMS=` of Make or `$TRAIT_PARAMS` names, then in the repository's `params`.
 """
 
 from __future__ import annotations
 
 import ast
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +31,55 @@ REQUIRED = object()
 """The default of a parameter that has none."""
 INTERVAL = re.compile(r"^([\[(])\s*(-?[\w.+-]+)\s*,\s*(-?[\w.+-]+)\s*([\])])")
 CHOICE = re.compile(r"^\{([^}]*)\}")
+
+
+# --- where files of parameters are ------------------------------------------------------------
+
+SHIPPED = ROOT / "params"
+
+
+def folders() -> list[Path]:
+    """One's own folder of parameters, if `$TRAIT_PARAMS` names one, then the repository's."""
+    own = ROOT / Path(os.environ.get("TRAIT_PARAMS") or SHIPPED).expanduser()
+    return list(dict.fromkeys([own.resolve(), SHIPPED]))
+
+
+def find(name: str | Path) -> Path:
+    """The file or folder `name` in the first of `folders` that has it, or where it would be."""
+    places = [folder / name for folder in folders()]
+    return next((place for place in places if place.exists()), places[0])
+
+
+def start() -> Path:
+    """Where relative names of data begin: one's own folder of parameters, else the repository."""
+    own = folders()[0]
+    return ROOT if own == SHIPPED else own
+
+
+def locate(path: str | Path) -> Path:
+    """The path that a parameter names: relative to `start`, or to the repository if not there."""
+    path = Path(path).expanduser()
+    own = start() / path
+    return own if own.exists() else ROOT / path
+
+
+def title(path: Path) -> str:
+    """How a manifest names a file: `params/<name>` where `find` leads to it, else by its path."""
+    for folder in folders():
+        if path.is_relative_to(folder):
+            name = path.relative_to(folder)
+            if find(name).resolve() == path:
+                return str(SHIPPED.name / name)
+    return str(path)
+
+
+def titled(name: str) -> Path:
+    """The path of a file that a manifest names, as it is found now."""
+    given = Path(name)
+    return find(given.relative_to(SHIPPED.name)) if given.parts[0] == SHIPPED.name else given
+
+
+# --- what a notebook declares -----------------------------------------------------------------
 
 
 class ParameterError(ValueError):

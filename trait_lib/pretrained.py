@@ -17,7 +17,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, processors
 
-from trait_lib import ROOT, run, weights
+from trait_lib import ROOT, params, run, weights
 from trait_lib.weights import ModelError
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -39,7 +39,7 @@ def folder(name: str | Path, revision: str = "main") -> Path:
     """The folder of a model: absolute, so that it means the same in every process.
 
     Args:
-        name: a folder, relative to the repository or absolute, a name on the Hub, or a GGUF file,
+        name: a folder (`params.locate` finds a relative one), a name on the Hub, or a GGUF file,
             see `weights`, of which a folder is made once.
         revision: of a Hub model: branch, tag or commit. Its files are downloaded once; the folder
             is named by the commit, so that whoever loads it loads this commit.
@@ -51,7 +51,7 @@ def folder(name: str | Path, revision: str = "main") -> Path:
     if weights.is_gguf(name):
         return weights.folder(weights.file(name, revision))
     given = Path(name).expanduser()
-    place = (ROOT / given).resolve()
+    place = params.locate(given).resolve()
     if not place.exists() and HUB_NAME.fullmatch(str(name)):
         place = _download(str(name), revision)
     if not place.exists():

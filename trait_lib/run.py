@@ -19,6 +19,7 @@ import platform
 import re
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trait_lib import ROOT, records
+from trait_lib import params as parameters
 
 STAGES = (
     "00_start_here",
@@ -156,15 +158,16 @@ class Stage:
         return path
 
     def external(self, path: str | Path) -> Path:
-        """The path of a user's file, recorded as an input; a relative one starts in the repository.
+        """The path of a user's file, recorded as an input; a relative one starts in the folder of
+        one's own parameters or in the repository.
 
         Raises:
             FileNotFoundError: there is no such file or folder.
         """
-        path = (ROOT / Path(path).expanduser()).resolve()
+        path = parameters.locate(path).resolve()
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file; check the path in the parameters")
-        self.inputs[str(path)] = hash_path(path)
+        self.inputs[parameters.title(path)] = hash_path(path)
         return path
 
     def close(self, results: Mapping[str, Any] | None = None) -> Path:
@@ -303,12 +306,22 @@ def machine() -> str:
 
 def _cost_since(started: float) -> dict[str, float]:
     """Wall seconds since `started`; CPU seconds and peak memory, children included."""
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    usage = [resource.getrusage(who) for who in whose]
     return {
         "wall_seconds": round(time.time() - started, 2),
         "cpu_seconds": round(sum(u.ru_utime + u.ru_stime for u in usage), 2),
-        "peak_memory_gib": round(max(u.ru_maxrss for u in usage) / 2**20, 3),
+        "peak_memory_gib": round(max(map(peak_gib, whose)), 3),
     }
+
+
+def peak_gib(whose: int) -> float:
+    """Peak memory in GiB of this process or of its children, as `resource.getrusage` numbers them.
+
+    Linux counts it in KiB, macOS in bytes.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(whose).ru_maxrss * unit / 2**30
 
 
 def stop_here(reason: str) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from trait_lib import hub, records
+from trait_lib import ROOT, hub, records
 from trait_lib.corpora import (
     composition,
     composition_figure,
@@ -55,10 +55,11 @@ def test_every_input_is_recorded_once_by_its_content(tmp_path, monkeypatch):
     }
     stage = Stage("00_start_here", tmp_path / "stage", params)
     said = record_inputs(stage, params)
-    tasks = [str(file) for name in params["tasks"] for file in load_task(name, "math").files]
-    paths = [*tasks, *(str(tmp_path / name) for name in files)]
+    tasks = [file for name in params["tasks"] for file in load_task(name, "math").files]
+    paths = {str(file.relative_to(ROOT)): file for file in tasks}
+    paths |= {str(tmp_path / name): tmp_path / name for name in files}
     hubs = {name: version for name, version in stage.inputs.items() if name.startswith("hub://")}
-    assert stage.inputs == hubs | {path: hash_path(path) for path in paths}
+    assert stage.inputs == hubs | {name: hash_path(path) for name, path in paths.items()}
     assert hubs["hub://x/y"] == "the hash of its files"
     assert "reads c.jsonl" in said and "reads hub://x/y" in said
     assert "passed over 1 files: about the data, such as README.md" in said

@@ -131,12 +131,13 @@ def test_every_assumption_is_named_with_its_meaning():
     assert "accepted_share = 0.85  # of the teacher's replies" in text
 
 
-def test_make_stops_before_the_first_notebook(tmp_path):
+def test_make_stops_before_the_first_notebook(tmp_path, monkeypatch):
     from trait_lib.repo import commands
 
     shutil.copytree(ROOT / "params/math/small", tmp_path / "math/small")
     file = tmp_path / "math/small/03_two_stage_training.yaml"
     file.write_text(file.read_text().replace("tokens_stage2: 30000000", "tokens_stage2: 50000000"))
-    args = commands.parser().parse_args(["check", "--tier", "small", "--params", str(tmp_path)])
+    monkeypatch.setenv("TRAIT_PARAMS", str(tmp_path))
+    args = commands.parser().parse_args(["check", "--tier", "small"])
     with pytest.raises(params.ParameterError, match="source passages would be read"):
         commands.check(args)

@@ -7,8 +7,10 @@ notebooks in the smoke tier.
 import json
 import os
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -213,10 +215,8 @@ def test_only_a_run_with_the_notebooks_own_parameters_is_published(tiny):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["TIER=huge"], "unknown TIER 'huge'; one of: smoke replica local small paper"),
+        (["TIER=huge"], "no parameters in 'params/math/huge'; TIER is one of: local, replica"),
         (["DOMAIN=law"], "no parameters in 'params/law/replica'; DOMAIN is one of: math"),
-        (["TIER=smoke"], "no parameters in 'params/math/smoke'"),
-        (["TIER=local"], "TIER=local needs DATA"),
         (["TIER=local", "DATA=nowhere"], "DATA: no such folder: nowhere"),
         (["ARM=other"], "'arm' must lie in {trait, random}, got 'other'"),
         (["SEED=x"], "'seed' must be of type int, got 'x'"),
@@ -238,6 +238,22 @@ def test_a_mistake_is_one_clear_line_before_anything_runs(tiny, words, message):
     assert message in errors[0]
 
 
+def test_a_folder_of_ones_own_comes_first_and_the_rest_is_taken_from_params(tiny):
+    own = tiny / "my own"
+    (own / "math/desk").mkdir(parents=True)
+    for stage in run.STAGES:
+        (own / f"math/desk/{stage}.yaml").write_text("")
+    (own / "math/replica").mkdir()
+    (own / "math/replica/04_evaluation.yaml").write_text("shots: 7\n")
+    done = make(tiny, "reproduce", "PARAMS=my own")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ran(done) == ["04"]
+    made = json.loads((seed_folder(tiny) / "04_evaluation/manifest.json").read_text())
+    assert made["parameters"]["shots"] == 7
+    assert make(tiny, "check", "PARAMS=my own", "TIER=desk").returncode == 0
+    assert again(tiny) == ["04"]  # without it the repository's file counts again
+
+
 def test_make_alone_prints_help_with_every_target_and_its_cost(tiny):
     done = make(tiny)
     assert done.returncode == 0
@@ -257,7 +273,22 @@ def test_an_unsupported_python_is_refused_in_one_line(tiny, tmp_path):
         ["make", *words], cwd=tiny, env={"PATH": path}, capture_output=True, text=True, check=False
     )
     assert done.returncode != 0 and not (tiny / "new").exists()
-    assert "error: Python 3.11 or 3.12 is needed, found: Python 3.8.1" in done.stderr
+    assert "error: Python 3.11 (from 3.11.5) or 3.12 is needed, found: Python 3.8.1" in done.stderr
+
+
+def test_uv_makes_the_environment_where_it_is_from_the_index_of_pip(tiny, tmp_path):
+    asked = tmp_path / "asked"
+    (tmp_path / "uv").write_text(f'#!/bin/sh\necho "$UV_DEFAULT_INDEX: $*" >>"{asked}"\n')
+    (tmp_path / "uv").chmod(0o755)
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {"PATH": path, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "HOME": str(tmp_path)}
+    words = ["VENV=new", "PY=new/bin/python", f"PYTHON={sys.executable}", "check"]
+    subprocess.run(["make", *words], cwd=tiny, env=env, capture_output=True, check=False)
+    first, second = asked.read_text().splitlines()
+    with_pip = "http://127.0.0.1:9/simple: pip install -q --python new/bin/python"
+    assert first == f"{with_pip} -r requirements.lock"
+    assert second == f"{with_pip} --no-deps -e ."
+    assert list((tiny / "new").glob(".ready-*"))  # the environment is ready, without pip
 
 
 def test_the_text_table_aligns_numbers_and_words():

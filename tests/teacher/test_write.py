@@ -207,7 +207,7 @@ def test_a_ledger_in_other_hands_gives_the_same_rows_without_key_or_server(
 
 
 def test_the_price_file_is_dated_and_its_prices_add_up():
-    table = yaml.safe_load(prices.PRICE_FILE.read_text())
+    table = yaml.safe_load((ROOT / "params/prices.yaml").read_text())
     for entry in table["models"]:
         price = prices.load_price(entry["model"].replace("*", "x"))
         assert re.fullmatch(r"20\d\d-\d\d-\d\d", price.as_of)
@@ -224,12 +224,50 @@ def test_the_models_of_all_parameter_files_have_a_price():
 
 
 def test_a_model_without_a_price_is_refused_with_what_to_add(tmp_path):
-    with pytest.raises(prices.PriceError, match=r"names no price for the model 'gpt-9'"):
+    with pytest.raises(prices.PriceError, match=r"no price for the model 'gpt-9'.*PARAMS"):
         prices.load_price("gpt-9")
     bad = tmp_path / "prices.yaml"
     bad.write_text("models: [{model: a}]")
     with pytest.raises(prices.PriceError, match="is not a price file"):
         prices.load_price("a", bad)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "127.0.0.1",
+        "[::1]",
+        "10.1.2.3",
+        "192.168.0.7",
+        "gpu-3",
+        "box.local",
+        "[fd00::1]",
+    ],
+)
+def test_a_server_of_ones_own_costs_nothing_unless_priced(host, tmp_path):
+    url = f"http://{host}:8000/v1"
+    assert prices.load_price("my-model", base_url=url).cost(10**6, 10**6) == 0
+    assert prices.load_price("gpt-4.1", base_url=url).output == 8.00  # such as a proxy
+    own = tmp_path / "mine.yaml"
+    own.write_text("currency: EUR\nmodels: [{model: my-*, as_of: today, input: 1, output: 2}]")
+    price = prices.load_price("my-model", own, url)
+    assert (price.currency, price.input, price.output) == ("EUR", 1, 2)
+
+
+@pytest.mark.parametrize("host", ["api.example.com", "8.8.8.8", "localhost.example.com"])
+def test_a_public_server_without_a_price_is_refused(host):
+    with pytest.raises(prices.PriceError, match="no price for the model 'my-model'"):
+        prices.load_price("my-model", base_url=f"https://{host}/v1")
+
+
+def test_prices_in_ones_own_folder_come_first_and_the_repositorys_after(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAIT_PARAMS", str(tmp_path))
+    (tmp_path / "prices.yaml").write_text(
+        "currency: EUR\nmodels: [{model: gpt-4.1, as_of: today, input: 1, output: 2}]"
+    )
+    assert prices.load_price("gpt-4.1").currency == "EUR"
+    assert prices.load_price("gpt-4.1-mini").output == 1.60
 
 
 def test_the_papers_scale_costs_what_arithmetic_says():

@@ -271,8 +271,9 @@ def record_inputs(stage: Stage, params: Params) -> list[str]:
     files += [shard.name for shard in corpus if shard.kind != "hub"]
     for file in dict.fromkeys(files):
         stage.external(file)
-    stage.inputs |= {shard.name: shard.version for shard in corpus if shard.kind == "hub"}
-    names = dict.fromkeys([*(Path(file).name for file in files), *stage.inputs])
-    lines = [f"reads {name}" for name in names if not Path(name).is_absolute()]
+    hubs = {shard.name: shard.version for shard in corpus if shard.kind == "hub"}
+    stage.inputs |= hubs
+    names = dict.fromkeys([*(Path(file).name for file in files), *hubs])
+    lines = [f"reads {name}" for name in names]
     passed = shards.passed_over(list(dict.fromkeys(sources)), start)
     return lines + [f"passed over {count:,} files: {why}" for why, count in passed.items()]

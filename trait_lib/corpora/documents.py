@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from trait_lib import ROOT, hub, records
+from trait_lib import hub, params, records
 from trait_lib.reading import shards, tables
 from trait_lib.reading.tables import EmptyCorpus, Report
 from trait_lib.reading.where import parse
@@ -19,11 +19,11 @@ LONG = ("keep", "cut", "split")
 
 
 def base(data_dir: str | Path) -> Path:
-    """Where relative paths start: at `data_dir`, itself relative to the repository's top folder.
+    """Where relative paths start: at `data_dir`, itself found by `params.locate`.
 
     Never at the working directory: papermill and JupyterLab disagree about that one.
     """
-    return ROOT / Path(data_dir).expanduser()
+    return params.locate(data_dir) if str(data_dir) else params.start()
 
 
 def read_source(source: str | Path, on_bad: str, report: Report) -> Iterator[tuple[int, Row]]:

@@ -1,8 +1,9 @@
 r"""Task files: what a downstream task is, as a file of parameters and not as code.
 
-`params/<domain>/tasks/<task>.yaml` names the task's files, says how a row becomes a question, a
-worked solution and an answer, where the data is from and under which licence, and how notebook 04
-asks the task. `ENTRIES` lists what it may say. Templates are Jinja's, over the row's fields:
+`params/<domain>/tasks/<task>.yaml`, one's own or the repository's, names the task's files, says
+how a row becomes a question, a worked solution and an answer, where the data is from and under
+which licence, and how notebook 04 asks the task. `ENTRIES` lists what it may say. Templates are
+Jinja's, over the row's fields:
 
     files: {train: [a.jsonl.gz], test: [b.jsonl.gz]}
     fields:                        made from another field, by a table or by a pattern
@@ -27,7 +28,7 @@ from typing import Any
 
 import yaml
 
-from trait_lib import ROOT, contamination, params
+from trait_lib import contamination, params
 from trait_lib.corpora.documents import base, read_source
 from trait_lib.corpora.parts import share
 from trait_lib.form import TemplateError, fields, fill, with_answer
@@ -129,14 +130,15 @@ class Task:
 
 
 def task_files(domain: str) -> list[Path]:
-    """The task files of a domain, sorted by name."""
-    return sorted((ROOT / "params" / domain / "tasks").glob("*.yaml"))
+    """The task files of a domain, one's own before the repository's of the same name, by name."""
+    names = {f.name for top in params.folders() for f in (top / domain / "tasks").glob("*.yaml")}
+    return [params.find(f"{domain}/tasks/{name}") for name in sorted(names)]
 
 
 def load_task(path: str | Path, domain: str = "") -> Task:
     """Read a task file, given by its name in the domain's folder, or by a path ending in `.yaml`.
 
-    A relative path starts at the repository's top folder. `@hub` behind it takes the entries
+    A relative path starts as in `params.locate`. `@hub` behind it takes the entries
     under `hub` in place of the others.
 
     Raises:
@@ -146,10 +148,11 @@ def load_task(path: str | Path, domain: str = "") -> Task:
     given = str(path)
     path = given.removesuffix(HUB)
     is_name = not path.endswith(".yaml")
-    path = ROOT / "params" / domain / "tasks" / f"{path}.yaml" if is_name else ROOT / path
+    path = params.find(f"{domain}/tasks/{path}.yaml") if is_name else params.locate(path)
     if not path.is_file():
-        known = ", ".join(file.stem for file in sorted(path.parent.glob("*.yaml"))) or "none"
-        raise ParameterError(f"no task file {path}; tasks in that folder: {known}")
+        there = task_files(domain) if is_name else sorted(path.parent.glob("*.yaml"))
+        known = ", ".join(file.stem for file in there) or "none"
+        raise ParameterError(f"no task file {path}; tasks there: {known}")
     settings = _settings(path)
     if given.endswith(HUB):
         if not settings.get("hub"):
@@ -157,7 +160,9 @@ def load_task(path: str | Path, domain: str = "") -> Task:
         settings |= settings["hub"]
     file = None
     if isinstance(settings.get("examples"), str):
-        file = path.parent / "examples" / f"{settings['examples']}.yaml"
+        name = f"examples/{settings['examples']}.yaml"
+        beside = path.parent / name
+        file = beside if beside.is_file() else params.find(f"{domain}/tasks/{name}")
         if not file.is_file():
             raise ParameterError(f"{path}: examples {settings['examples']!r}: no file {file}")
         settings["examples"] = yaml.safe_load(file.read_text(encoding="utf-8"))

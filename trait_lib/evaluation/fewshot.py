@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trait_lib import ROOT, contamination, form
+from trait_lib import contamination, form, params
 
 Row = Mapping[str, Any]
 EXAMPLES_FOR = ("task", "question")
@@ -211,7 +211,7 @@ def prompts(
         seed: decides which examples.
         examples_for: `task`, or `question` to draw anew for each of them.
         examples_folder: holds `<task>.txt` files with examples as text, that replace all others;
-            relative to the repository.
+            `params.locate` finds a relative one.
 
     Raises:
         ValueError: a task has too few training problems, or an example is a test question.
@@ -222,7 +222,7 @@ def prompts(
     made: dict[str, str] = {}
     for task, group in by_task(rows).items():
         asked_as = forms.get(task, Form())
-        file = ROOT / examples_folder / f"{task}.txt"
+        file = params.locate(examples_folder) / f"{task}.txt"
         if examples_folder and file.exists():
             text = file.read_text(encoding="utf-8").strip()
             made |= {row["id"]: text + form.SEPARATOR + form.prompt(row) for row in group}

@@ -21,7 +21,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from trait_lib import ROOT
+from trait_lib import params
 from trait_lib.evaluation import statistics
 from trait_lib.teacher import templates
 from trait_lib.teacher.prices import Price
@@ -89,7 +89,7 @@ class Judged:
 
 def template_path(domain: str) -> Path:
     """The domain's own template, `params/<domain>/prompts/judge.txt`."""
-    return ROOT / "params" / domain / "prompts" / "judge.txt"
+    return params.find(f"{domain}/prompts/judge.txt")
 
 
 def load_template(path: str | Path) -> jinja2.Template:

@@ -112,7 +112,7 @@ def commission(
             asked["tries"],
             asked["budget"],
         ),
-        prices.load_price(name, stage.external(prices.PRICE_FILE)),
+        prices.of(stage, name, asked["base_url"]),
         client.Route(
             asked["route"], asked["batch_requests"], asked["poll_seconds"], asked["wait_hours"]
         ),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jinja2
 
-from trait_lib import ROOT
+from trait_lib import params
 from trait_lib.passages.sampling import Group
 from trait_lib.records import Row
 from trait_lib.teacher import templates
@@ -23,7 +23,7 @@ TAGS = ("problem", "question", "solution", "paragraph", "enlightenment")
 
 def template_path(domain: str) -> Path:
     """The domain's own template, `params/<domain>/prompts/passage.txt`."""
-    return ROOT / "params" / domain / "prompts" / "passage.txt"
+    return params.find(f"{domain}/prompts/passage.txt")
 
 
 def load_template(path: str | Path) -> jinja2.Template:

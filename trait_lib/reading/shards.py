@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trait_lib import ROOT, hub, records, run
+from trait_lib import hub, params, records, run
 
 GROUP_BYTES = 256_000_000  # a larger parquet file is divided at its row groups
 COMPANION = re.compile(r"(readme|licen[cs]e|notice|changelog)\b.*|_success|.*\.(md|md5|sha256)")
@@ -61,7 +61,7 @@ class Shard:
 
 
 def find(
-    sources: Sequence[str | Path], parameter: str = "corpus_files", base: Path = ROOT
+    sources: Sequence[str | Path], parameter: str = "corpus_files", base: Path | None = None
 ) -> list[Shard]:
     """The shards of a corpus, in the order of `sources`; files of a folder or pattern by name.
 
@@ -69,8 +69,8 @@ def find(
         sources: files, folders (searched to any depth, linked folders too), patterns such as
             `data/*.parquet`, or `hub://` addresses. A file that is found twice is read once.
         parameter: that named them, for messages.
-        base: where a relative path starts; never in the shell's folder, which papermill and
-            JupyterLab do not agree about.
+        base: where a relative path starts, None: at `params.start`; never in the shell's folder,
+            which papermill and JupyterLab do not agree about.
 
     Raises:
         NoCorpus: nothing found; says where was looked.
@@ -85,19 +85,21 @@ def find(
     return shards
 
 
-def places(sources: Sequence[str | Path], parameter: str, base: Path = ROOT) -> list[str | Path]:
+def places(
+    sources: Sequence[str | Path], parameter: str, base: Path | None = None
+) -> list[str | Path]:
     """The Hub addresses (text) and files (paths) that `find` makes shards of; see there."""
     if isinstance(sources, str | Path):
         sources = [sources]
     if not sources:
         raise NoCorpus(f"{parameter}: names no file")
-    return list(_places(sources, parameter, base, Counter()))
+    return list(_places(sources, parameter, base or params.start(), Counter()))
 
 
-def passed_over(sources: Sequence[str | Path], base: Path = ROOT) -> Counter[str]:
+def passed_over(sources: Sequence[str | Path], base: Path | None = None) -> Counter[str]:
     """How many files below the folders of `sources` `find` does not read, by the reason."""
     counted: Counter[str] = Counter()
-    list(_places(sources, "", base, counted))
+    list(_places(sources, "", base or params.start(), counted))
     return counted
 
 

@@ -26,9 +26,12 @@ def values_of(
 ) -> dict[str, Any]:
     """The parameters of all stages of a run, from its files and those given."""
     given = {"domain": domain, "tier": tier, "seed": 0, "arm": "trait", **given}
-    where = folder / domain / tier
-    read = {stage: chain.resolve(stage, where / f"{stage}.yaml", given) for stage in run.STAGES}
-    return {**read, TRAINING: budgets.assumed(read[TRAINING])}
+    values = {}
+    for stage in run.STAGES:
+        places = [top / domain / tier / f"{stage}.yaml" for top in (folder, params.SHIPPED)]
+        file = next((place for place in places if place.exists()), places[0])
+        values[stage] = chain.resolve(stage, file, given)
+    return {**values, TRAINING: budgets.assumed(values[TRAINING])}
 
 
 def items(values: All, assumptions: Mapping[str, Any]) -> dict[str, list[Item]]:
@@ -70,7 +73,7 @@ def of_run(stage: run.Stage) -> str:
 
 def _values_around(stage: run.Stage) -> tuple[dict[str, Any], Path]:
     """The parameters of all stages, those of one as they are in its notebook, and their folder."""
-    own, folder = stage.params, ROOT / "params"
+    own, folder = stage.params, params.folders()[0]
     given = {name: own[name] for name in ("seed", "arm") if name in own}
     return values_of(own["domain"], own["tier"], folder, **given) | {stage.name: own}, folder
 
@@ -160,7 +163,7 @@ def ladder(domain: str, folder: Path = ROOT / "params") -> list[dict[str, Any]]:
     """A row per budget: the largest tier that it buys a fair share of, and how much of it."""
     tiers = []
     for tier in ("small", "paper"):
-        if (folder / domain / tier).is_dir():
+        if any((top / domain / tier).is_dir() for top in (folder, params.SHIPPED)):
             values, assumptions = values_of(domain, tier, folder), costs.assumed(tier, folder)
             tiers.append((tier, values, assumptions, _money(values, assumptions)))
     rows = []

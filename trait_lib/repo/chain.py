@@ -58,10 +58,9 @@ def resolve(stage: str, file: Path, given: Mapping[str, Any]) -> Values:
     """
     known = params.declared(stage)
     if not file.exists():
-        tiers = sorted(f.parent.name for f in file.parents[1].glob(f"*/{file.name}"))
-        where = run.on_this_machine(file)
         raise params.ParameterError(
-            f"{where}: no such file; {stage} has parameters for: {', '.join(tiers)}"
+            f"{run.on_this_machine(file)}: no such file; a tier needs one for every notebook, "
+            "empty where the defaults will do"
         )
     from_file = params.read_file(file)
     params.validate(from_file, known, run.on_this_machine(file))
@@ -110,7 +109,7 @@ def current_input(name: str, values: Mapping[str, Any], old: Mapping[str, Any]) 
     stage, _, rest = name.partition("/")
     if stage in run.STAGES:
         return _output_hash(run.stage_dir(stage, values) / "manifest.json", rest)
-    path = Path(name)
+    path = params.titled(name)
     if not path.exists():
         return None
     if old.get("fingerprints", {}).get(name) == fingerprint(path):
@@ -220,7 +219,9 @@ def finish(stage: str, values: Values) -> Path:
     key = {
         **records.read_json(pending),
         "inputs": inputs,
-        "fingerprints": {name: fingerprint(Path(name)) for name in mine if Path(name).exists()},
+        "fingerprints": {
+            name: fingerprint(path) for name in mine if (path := params.titled(name)).exists()
+        },
         "manifest": run.hash_file(manifest),
     }
     done = notebook_of_run(stage, values)

@@ -11,7 +11,7 @@ import fcntl
 import sys
 from pathlib import Path
 
-from trait_lib import ROOT, params, run
+from trait_lib import params, run
 from trait_lib.repo import chain
 
 Arguments = argparse.Namespace
@@ -24,7 +24,7 @@ def values_of(stage: str, args: Arguments) -> chain.Values:
     given = {"domain": args.domain, "tier": args.tier, "seed": seed, "arm": args.arm}
     if args.data:
         given["data_dir"] = str(Path(args.data).resolve())
-    file = folder_of(args) / args.domain / args.tier / f"{stage}.yaml"
+    file = params.find(f"{args.domain}/{args.tier}/{stage}.yaml")
     values = chain.resolve(stage, file, given)
     from_file = params.read_file(file)
     for name in ("domain", "tier"):
@@ -55,24 +55,40 @@ def why_left_out(stage: str, args: Arguments) -> str:
 
 
 def check(args: Arguments) -> None:
-    """Check the parameters of all notebooks, and that the plan can go well, before any runs."""
-    from trait_lib.repo import bill
+    """Check all that the notebooks will need, and the plan, before the first one runs."""
+    from trait_lib.repo import bill, ready
 
-    bill.refuse({stage: values_of(stage, args) for stage in run.STAGES}, folder_of(args))
+    refuse_unknown(args.domain, args.tier)
+    values = {stage: values_of(stage, args) for stage in run.STAGES}
+    if lacks := ready.problems(values):
+        raise params.ParameterError("\n       ".join(lacks))
+    bill.refuse(values, params.folders()[0])
 
 
-def folder_of(args: Arguments) -> Path:
-    """The folder of the parameters files."""
-    return (ROOT / args.params).resolve()
+def refuse_unknown(domain: str, tier: str) -> None:
+    """Raise `ParameterError` where no folder of parameters has the domain or the tier."""
+    if params.find(f"{domain}/{tier}").is_dir():
+        return
+    files = [f for top in params.folders() for f in top.glob(f"*/*/{run.STAGES[0]}.yaml")]
+    there = sorted({(f.parents[1].name, f.parent.name) for f in files})
+    tiers = [name for other, name in there if other == domain]
+    known = (
+        f"TIER is one of: {', '.join(tiers)}"
+        if tiers
+        else (f"DOMAIN is one of: {', '.join(dict.fromkeys(other for other, _ in there))}")
+    )
+    where = run.on_this_machine(params.folders()[0] / domain / tier)
+    raise params.ParameterError(f"no parameters in {where!r}; {known}")
 
 
 def plan(args: Arguments) -> None:
     """Print the whole bill before anything is spent; needs no stage finished."""
     from trait_lib.repo import bill
 
+    refuse_unknown(args.domain, args.tier)
     values = {stage: values_of(stage, args) for stage in run.STAGES}
-    print(bill.text(values, folder_of(args)))
-    bill.refuse(values, folder_of(args))
+    print(bill.text(values, params.folders()[0]))
+    bill.refuse(values, params.folders()[0])
 
 
 def begin(args: Arguments) -> None:
@@ -182,8 +198,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--tier", default="replica")
         one.add_argument("--arm", default="trait")
         one.add_argument("--seed", default="0")
-        one.add_argument("--data", default="", help="folder of your own files (tier local)")
-        one.add_argument("--params", default="params", help="folder of the parameters files")
+        one.add_argument("--data", default="", help="folder of your own files")
     return top
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from trait_lib import ROOT, records, run
+from trait_lib import ROOT, params, records, run
 from trait_lib.repo import chain
 
 START, SELECTION, PASSAGES, TRAINING, EVALUATION = run.STAGES[:5]
@@ -224,7 +224,8 @@ def grades(asked: Values, document_bytes: float, assumptions: Values) -> Item:
     chat = quality.rubric_prompt("x" * int(document_bytes))
     model = asked["teacher_model"] or "reference-solution"
     limits = {"concurrency": asked["teacher_workers"], "budget": asked["teacher_budget"]}
-    given = (model, asked["teacher_max_tokens"], limits, quality.REPLY_TOKENS, 1.0)
+    price = priced(asked, model, asked["teacher_base_url"])
+    given = (price, asked["teacher_max_tokens"], limits, quality.REPLY_TOKENS, 1.0)
     plan = asked_of(asked["quality_sample"], [{"role": "user", "content": chat}], *given)
     return paid(f"grades by {model}", plan)
 
@@ -239,20 +240,28 @@ def passages(values: All, assumptions: Values, measured: Values) -> list[Item]:
     if plan is None:
         words = {"question": "question_tokens", "solution": "solution_tokens"}
         row = {k: "x" * (4 * assumptions[v]) for k, v in words.items()} | {"id": "", "task": "t"}
-        file = asked["template"] or prompts.template_path(asked["domain"])
+        file = params.locate(asked["template"] or prompts.template_path(asked["domain"]))
         template = prompts.load_template(file)
         group = sampling.Group("topic", (row,) * asked["k"])
         chat = prompts.render(template, group, asked["enlightenment"], asked["show_solution"])
         names = ("concurrency", "requests_per_minute", "tokens_per_minute", "budget")
         limits = {name: asked[name] for name in names}
         given = (asked["reply_tokens"], asked["seconds_per_reply"])
-        plan = asked_of(asked["passages"], chat, model, asked["max_tokens"], limits, *given)
+        price = priced(asked, model, asked["base_url"])
+        plan = asked_of(asked["passages"], chat, price, asked["max_tokens"], limits, *given)
     again = accepted(values, assumptions) / assumptions["accepted_share"]
     return [paid(f"passages by {model}, with second attempts", plan, again, asked["route"])]
 
 
+def priced(asked: Values, model: str, base_url: str) -> Any:
+    """The price of a model as the parameters of its notebook find it."""
+    from trait_lib.teacher import prices
+
+    return prices.load_price(model, asked["price_file"], base_url)
+
+
 def asked_of(
-    number: int, chat: Any, model: str, most: int, limits: Values, reply: int, seconds: float
+    number: int, chat: Any, price: Any, most: int, limits: Values, reply: int, seconds: float
 ) -> Any:
     """The plan of the client for so many requests of this size."""
     from trait_lib.teacher import client, prices
@@ -260,7 +269,7 @@ def asked_of(
 
     sizes = prices.estimate_tokens(Request(chat)), prices.most_tokens(Request(chat))
     total = (number * size for size in sizes)
-    how = (client.Settings(model, most), client.Limits(**limits), prices.load_price(model))
+    how = (client.Settings(price.model, most), client.Limits(**limits), price)
     return client.plan_of(number, 0, *total, *how, reply, seconds)
 
 
@@ -365,7 +374,8 @@ def evaluation(values: All, assumptions: Values, measured: Values) -> list[Item]
         template = pairwise.load_template(pairwise.template_path(asked["domain"]))
         chat = pairwise.messages(template, two, False)
         limits = {"concurrency": 8, "budget": asked["judge_budget"]}
-        given = (asked["judge_model"], 256, limits, pairwise.REPLY_TOKENS, 2.0)
+        price = priced(asked, asked["judge_model"], asked["judge_base_url"])
+        given = (price, 256, limits, pairwise.REPLY_TOKENS, 2.0)
         plan = asked_of(round(2 * judged), chat, *given)
         items.append(paid(f"verdicts by {asked['judge_model']}", plan))
     return items

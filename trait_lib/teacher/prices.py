@@ -1,4 +1,9 @@
-"""What a teacher costs: the dated price file, and the plan before the first call."""
+"""What a teacher costs: dated price files, and the plan before the first call.
+
+A model's price stands in the file that the parameter `price_file` names, in `prices.yaml` of one's
+own parameters or in the repository's, whichever has it first. A server of one's own that none of
+them names costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,11 @@ from pathlib import Path
 
 import yaml
 
-from trait_lib import ROOT
+from trait_lib import params
+from trait_lib.run import Stage
 from trait_lib.teacher.ledger import Request
+from trait_lib.teacher.settings import Server
 
-PRICE_FILE = ROOT / "params" / "prices.yaml"
 CHARACTERS_PER_TOKEN = 4  # English prose; used for the estimate only
 DATED = re.compile(r"-20\d\d-\d\d-\d\d$")  # a fixed version of a model: gpt-4.1-2025-04-14
 TOKENS_PER_MESSAGE = 8  # role and separators, as chat formats add them
@@ -43,13 +49,56 @@ class Price:
         return replace(self, input=self.input * share, output=self.output * share)
 
 
-def load_price(model: str, path: str | Path = PRICE_FILE) -> Price:
-    """The price of a model: the first entry whose pattern fits its name, a date at its end aside.
+def price_files(own: str | Path = "") -> list[Path]:
+    """The price files in the order in which they are asked; `own` is the parameter `price_file`."""
+    named = [params.locate(own)] if str(own) else []
+    shipped = [folder / "prices.yaml" for folder in params.folders()]
+    return [*named, *(file for file in shipped if file.exists())]
+
+
+def of(stage: Stage, model: str, base_url: str | None) -> Price:
+    """The price of a stage's teacher, grader or judge; the files are recorded as its inputs.
 
     Raises:
-        PriceError: the file is not a price file, or names no such model; says what to add.
+        as `load_price`; FileNotFoundError for the file that the parameter `price_file` names.
     """
-    path = Path(path)
+    for file in price_files(stage.params["price_file"]):
+        stage.external(file)
+    return load_price(model, stage.params["price_file"], base_url)
+
+
+def load_price(model: str, own: str | Path = "", base_url: str | None = None) -> Price:
+    """The price of a model: the first entry whose pattern fits its name, a date at its end aside.
+
+    Args:
+        model: as the server calls it.
+        own: a price file to ask first.
+        base_url: of the server; on this machine or in a private network it costs nothing where no
+            file names the model.
+
+    Raises:
+        PriceError: a file is not a price file, or none names the model; says what to add.
+    """
+    files = price_files(own)
+    for path in files:
+        if price := _in_file(model, path):
+            return price
+    if base_url and Server(base_url).is_own:
+        return Price(model, "USD", "your own server", 0.0, 0.0)
+    raise PriceError(
+        f"no price for the model {model!r} in {', '.join(map(str, files))}: a budget cannot be "
+        "kept without. Write its money per million tokens and the date into a prices.yaml in your "
+        "folder of parameters (PARAMS), or into a file that the parameter price_file names; only a "
+        "server on this machine or in a private network needs no price"
+    )
+
+
+def _in_file(model: str, path: Path) -> Price | None:
+    """The price of a model in one file, or None.
+
+    Raises:
+        PriceError: not a price file.
+    """
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8"))
         currency = table["currency"]
@@ -65,10 +114,7 @@ def load_price(model: str, path: str | Path = PRICE_FILE) -> Price:
                 )
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise PriceError(f"{path} is not a price file: {error!r}") from None
-    raise PriceError(
-        f"{path} names no price for the model {model!r}: add its money per million tokens (0 for a "
-        "server of your own) and the date, since a budget cannot be kept without"
-    )
+    return None
 
 
 def estimate_tokens(request: Request) -> int:

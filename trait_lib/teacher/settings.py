@@ -22,6 +22,7 @@ from trait_lib.teacher.ledger import Request
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 CONNECTIONS_PER_CLIENT = 8
+PRIVATE_NAMES = (".localhost", ".local", ".internal", ".lan", ".home.arpa")  # never public
 
 
 class TeacherStopped(RuntimeError):
@@ -113,13 +114,30 @@ class Server:
     @property
     def is_loopback(self) -> bool:
         """Is it on this machine, where no proxy that the environment names can reach it?"""
-        host = urlsplit(self.base_url or "").hostname or ""
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return host == "localhost" or host.endswith(".localhost")
-        address = getattr(address, "ipv4_mapped", None) or address
+        if (address := _address(self.host)) is None:
+            return self.host == "localhost" or self.host.endswith(".localhost")
         return address.is_loopback or address.is_unspecified
+
+    @property
+    def is_own(self) -> bool:
+        """Is it on this machine or in a private network? A name without a dot is in one."""
+        if (address := _address(self.host)) is None:
+            return bool(self.host) and ("." not in self.host or self.host.endswith(PRIVATE_NAMES))
+        return not address.is_global
+
+    @property
+    def host(self) -> str:
+        """The name or address in its URL."""
+        return (urlsplit(self.base_url or "").hostname or "").rstrip(".")
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a host is given by; None for a name."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def api_key(server: Server) -> str:

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
-from trait_lib import ROOT, pretrained, records
+from trait_lib import ROOT, params, pretrained, records
 from trait_lib.run import SCRATCH, on_this_machine, runs_dir, show
 from trait_lib.training.checks import preflight
 from trait_lib.training.data import plan
@@ -128,7 +128,7 @@ def run(
     """
     folder = Path(folder).resolve()
     if hostfile:
-        hostfile = str((ROOT / Path(hostfile).expanduser()).resolve())  # the child starts elsewhere
+        hostfile = str(params.locate(hostfile).resolve())  # the child starts elsewhere
         if not Path(hostfile).exists():
             raise FileNotFoundError(f"hostfile: no such file: {hostfile}; one line `name slots=8`")
     laid_out = write(folder, config, processes, nodes)

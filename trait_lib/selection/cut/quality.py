@@ -29,8 +29,8 @@ from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from trait_lib import records
 from trait_lib.records import valid_text
 from trait_lib.run import Stage
-from trait_lib.teacher import templates
-from trait_lib.teacher.prices import PRICE_FILE, Price, load_price
+from trait_lib.teacher import prices, templates
+from trait_lib.teacher.prices import Price
 from trait_lib.teacher.settings import Limits, Server, Settings
 from trait_lib.teacher.survey import Survey
 
@@ -96,7 +96,7 @@ def grade(
             key,
             asked["teacher_workers"],
             asked["teacher_max_tokens"],
-            load_price(model, stage.external(PRICE_FILE)),
+            prices.of(stage, model, base_url),
             asked["teacher_budget"],
         )
 

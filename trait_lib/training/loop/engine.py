@@ -16,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from trait_lib import params, run
 
 FIRST_GOOD_DEEPSPEED = (0, 19, 4)
@@ -117,16 +119,10 @@ def prepare_environment(config: Mapping[str, Any], folder: Path) -> None:
 
 def is_running(process: int) -> bool:
     """Whether a process lives; one that has ended and was not waited for does not."""
-    with contextlib.suppress(OSError):  # no such file on macOS, or for a process that has gone
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-        return state not in "ZX"
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return psutil.Process(process).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.Error:  # gone, or somebody else's: the number has been given away again
         return False
-    except PermissionError:  # somebody else's, so the number has been given away again
-        return False
-    return True
 
 
 def end_with_launcher() -> None:
@@ -168,9 +164,9 @@ def device_gib() -> float | None:
 
 def machine_gib() -> float:
     """GiB of memory that processes of this machine or container may use together."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    total = psutil.virtual_memory().total
     limit = Path("/sys/fs/cgroup/memory.max")
-    with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+    with contextlib.suppress(OSError, ValueError):  # not in a container of Linux, or "max"
         total = min(total, int(limit.read_text()))
     return total / 2**30
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trait_lib import records
+from trait_lib import records, run
 from trait_lib.training.data import plan
 
 Line = dict[str, Any]
@@ -79,7 +79,7 @@ def _memory_gib() -> float:
 
     if os.environ.get("DS_ACCELERATOR") != "cpu":
         return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return run.peak_gib(resource.RUSAGE_SELF)
 
 
 def stop_if_diverged(line: Mapping[str, Any], laid_out: plan.Plan) -> None:
