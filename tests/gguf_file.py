@@ -1,6 +1,10 @@
 """Write a model of the Llama architecture as a GGUF file of 32-bit weights, for servers to read."""
 
+import contextlib
 import json
+import signal
+import subprocess
+import sys
 
 import torch
 from gguf import GGUFWriter, TokenType
@@ -12,6 +16,8 @@ from transformers import (
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
+
+from trait_lib import ROOT
 
 NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
@@ -129,3 +135,23 @@ def tiny(folder, chat=False):
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+@contextlib.contextmanager
+def serving(file, *words):
+    """Start the server of `make teacher` on a free port; yields (address, what it printed)."""
+    command = [sys.executable, "-m", "trait_lib.teacher.serve", str(file), "--port", "0", *words]
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, **pipe) as process:
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if line.startswith("serving"):
+                break
+        try:
+            told = "".join(printed)
+            assert "base_url: " in told, told + process.stderr.read()
+            yield told.split("base_url: ")[1].split()[0], told
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0

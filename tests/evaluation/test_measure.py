@@ -14,6 +14,7 @@ from trait_lib.corpora import load_problems, load_task
 from trait_lib.evaluation import comparison, fewshot, measure
 from trait_lib.evaluation.inference import generation
 from trait_lib.grading import grade
+from trait_lib.params import ParameterError
 
 SCRIPT = """
 import json, os, sys
@@ -114,6 +115,19 @@ def test_with_a_server_nothing_but_the_tokenizer_is_read_here(
     one, other = comparison.read_evaluated(here), comparison.read_evaluated(there)
     assert one.answers["q"]["output"] == other.answers["q"]["output"]
     assert one.scores["domain_bits"] == pytest.approx(other.scores["domain_bits"], rel=1e-5)
+
+
+def test_each_model_has_an_address_of_its_own():
+    settings = generation.Settings(5)
+    base, adapted = measure.routes(settings, "http://localhost:1/v1", "http://localhost:2/v1")
+    assert (base.base_url, adapted.base_url) == ("http://localhost:1/v1", "http://localhost:2/v1")
+    assert measure.routes(settings, "", "") == (settings, settings)
+    for pair, lacking in (
+        (("http://a/v1", ""), "adapted_url"),
+        (("", "http://a/v1"), "parameter 'base_url'"),
+    ):
+        with pytest.raises(ParameterError, match=rf"{lacking}.*is empty: both models .*start one"):
+            measure.routes(settings, *pair)
 
 
 def test_questions_without_some():

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from trait_lib import code, form, records, run
+from trait_lib import code, form, params, records, run
 from trait_lib.evaluation.fewshot import by_task
 from trait_lib.evaluation.inference import generation, server
 from trait_lib.grading import grade
@@ -86,6 +86,24 @@ def limited(rows: Sequence[Row], limit: int, seed: int, by: str = "id") -> list[
         before = accumulate((sizes[name] for name in names), initial=0)
         kept |= {(task, name) for name, count in zip(names, before, strict=False) if count < limit}
     return [row for row in rows if (row["task"], row[by]) in kept]
+
+
+def routes(
+    settings: generation.Settings, base_url: str, adapted_url: str
+) -> tuple[generation.Settings, generation.Settings]:
+    """The settings for the base model and for the adapted one, each with its server's address.
+
+    Raises:
+        params.ParameterError: one of them is on a server and the other on this machine, whose
+            arithmetic differs.
+    """
+    if bool(base_url) != bool(adapted_url):
+        lacking = "adapted_url" if base_url else "base_url"
+        raise params.ParameterError(
+            f"parameter {lacking!r} is empty: both models are asked on servers, or both here, so "
+            "that they differ in nothing else. A vLLM process serves one model: start one for each"
+        )
+    return replace(settings, base_url=base_url), replace(settings, base_url=adapted_url)
 
 
 def evaluate(

@@ -76,7 +76,7 @@ def test_rows_before_an_error_are_kept(tmp_path, server):
     [
         ({"failures": [401]}, "refuses the key; set the environment variable OPENAI_API_KEY"),
         ({"name": "gpt"}, "does not know the model 'gpt'.*its models: tiny.*served_base"),
-        ({"silent": True}, r"no log-probabilities of a prompt.*vLLM does.*leave base_url empty"),
+        ({"silent": True}, r"no log-probabilities of a prompt.*vLLM and llama.*leave base_url and"),
     ],
 )
 def test_errors_say_what_to_do(server, change, message):

@@ -1,11 +1,14 @@
 """An OpenAI-compatible completions server, such as vLLM: outputs, and log-likelihoods of prompts.
 
-    vllm serve FOLDER --served-model-name adapted
+    vllm serve BASE_FOLDER --served-model-name base --port 8000
+    vllm serve ADAPTED_FOLDER --served-model-name adapted --port 8001
 
-then `base_url` is `http://localhost:8000/v1` and `served_adapted` is `adapted`. The key is taken
-from the environment variable OPENAI_API_KEY and from nowhere else. Log-likelihoods need a server
-that echoes the prompt with log-probabilities, as vLLM's completions do; prompts go there as
-tokens, so that both routes read the same ones. Paper: vLLM 0.4.2 for inference.
+A vLLM process serves one model, so each has an address: `base_url` of the base model is then
+`http://localhost:8000/v1`, with `served_base: base`, and `adapted_url` `http://localhost:8001/v1`.
+The key is taken from the environment variable OPENAI_API_KEY and from nowhere else. Prompts to be
+scored go there as tokens, so that both routes read the same ones. vLLM echoes them with all their
+log-probabilities; llama.cpp's server tells those of the next token only, and is asked once a
+token. Paper: vLLM 0.4.2 for inference.
 """
 
 from __future__ import annotations
@@ -33,9 +36,10 @@ ADVICE = {
     "HTTP 403": f"refuses the key; set the environment variable {settings.KEY_VARIABLE}",
     "HTTP 404": (
         "does not know the model {name!r}, or has no completions; its models: {known}. Set "
-        "served_base and served_adapted; base_url ends with /v1"
+        "served_base and served_adapted; an address ends with /v1, and a vLLM process serves one "
+        "model: base_url is that of the base model, adapted_url that of the adapted one"
     ),
-    "onnect": "cannot be reached; start it, or correct base_url",
+    "onnect": "cannot be reached; start it, or correct base_url or adapted_url",
 }
 
 
@@ -57,7 +61,8 @@ class Completion:
     """What a server gave for one request: `number` is its place among those asked.
 
     `tokens` is 0 when the server does not count; `logged` are the log-probabilities of prompt and
-    text, where they were asked for and given.
+    text, where they were asked for and given; `of` are those that the first new token could have
+    had, by token, as far as the server tells them.
     """
 
     number: int
@@ -65,6 +70,7 @@ class Completion:
     tokens: int
     seconds: float
     logged: Sequence[float | None]
+    of: Mapping[int, float]
 
 
 def completions(remote: Remote, asked: Sequence[Mapping[str, Any]]) -> Iterator[Completion]:
@@ -121,8 +127,13 @@ def _read(number: int, text: str, seconds: float) -> Completion:
     if choice is None or not isinstance(choice.get("text"), str):
         raise replies.fault_in(body)
     used = replies.tokens_used(body) or (0, 0)
-    logged = (choice.get("logprobs") or {}).get("token_logprobs") or []
-    return Completion(number, storable(choice["text"]), used[1], seconds, logged)
+    told = choice.get("logprobs") or {}
+    of = {}
+    if each := told.get("content"):  # as of a chat: what llama.cpp's server gives
+        several = [*(each[0].get("top_logprobs") or []), each[0]]
+        of = {one["id"]: float(one["logprob"]) for one in several if "id" in one}
+    logged = told.get("token_logprobs") or []
+    return Completion(number, storable(choice["text"]), used[1], seconds, logged, of)
 
 
 async def _advice(remote: Remote, client: openai.AsyncOpenAI, stop: TeacherStopped) -> str:
@@ -137,29 +148,92 @@ async def _advice(remote: Remote, client: openai.AsyncOpenAI, stop: TeacherStopp
     return f"cannot be used: {stop}"
 
 
-def logged(
-    remote: Remote, encoded: Sequence[tuple[Sequence[int], int]]
-) -> Iterator[tuple[int, np.ndarray]]:
+Scored = tuple[Sequence[int], int]  # tokens, and how many of them are context, at least 1
+BIAS = 100.0  # the most that is allowed: a token with it is the next one
+TOGETHER = 32  # texts whose tokens are asked for at a time
+
+
+def logged(remote: Remote, encoded: Sequence[Scored]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index, log-probabilities of the tokens after the context), as replies come.
 
-    Args:
-        remote: the server.
-        encoded: (tokens, how many of them are context, at least 1).
-
     Raises:
-        ServerError: as `completions`; and a server that gives no log-probabilities of the prompt.
+        ServerError: as `completions`; and a server that gives no log-probabilities of a prompt,
+            neither by an echo nor token by token.
     """
+    if first := list(_echoed(remote, encoded[:1])):
+        yield from first
+        for index, values in _echoed(remote, encoded[1:]):
+            yield index + 1, values
+    else:
+        yield from _forced(remote, encoded)
+
+
+def _echoed(remote: Remote, encoded: Sequence[Scored]) -> Iterator[tuple[int, np.ndarray]]:
+    """The same from a server that echoes a prompt with log-probabilities; of another, nothing."""
     asked = [
         {"prompt": list(map(int, tokens)), "max_tokens": 1, "echo": True, "logprobs": 1}
         for tokens, _ in encoded
     ]
-    for one in completions(remote, asked):
-        tokens, known = encoded[one.number]
-        values = one.logged[known : len(tokens)]
-        if len(one.logged) < len(tokens) or None in values:
-            raise ServerError(
-                f"the server at {remote.base_url} gives no log-probabilities of a prompt (echo "
-                "with logprobs), which relevance scores and held-out text need; vLLM does. "
-                "Else leave base_url empty, and the weights are read on this machine"
-            )
-        yield one.number, np.array(values, float)
+    try:
+        for one in completions(remote, asked):
+            tokens, known = encoded[one.number]
+            values = one.logged[known : len(tokens)]
+            if len(one.logged) < len(tokens) or None in values:
+                return
+            yield one.number, np.array(values, float)
+    except ServerError as error:
+        if "HTTP 400" not in str(error):  # which says who knows of no echo
+            raise
+
+
+def _forced(remote: Remote, encoded: Sequence[Scored]) -> Iterator[tuple[int, np.ndarray]]:
+    """The same from a server that tells the log-probability of the next token only.
+
+    A bias makes each token in turn the next one, and llama.cpp's server leaves the bias out of the
+    log-probability that it tells. One that counts it in would tell nearly 0 of any token. Of a
+    token that ends within a character nothing is told: it is looked up among all tokens.
+    """
+    if encoded:
+        _check_bias(remote, encoded[0][0][:1])
+    for start in range(0, len(encoded), TOGETHER):
+        part = encoded[start : start + TOGETHER]
+        places = [(n, end) for n, (ids, known) in enumerate(part) for end in range(known, len(ids))]
+        found = {n: np.full(len(ids) - known, np.nan) for n, (ids, known) in enumerate(part)}
+        for asking in (_forcing, _among_all):
+            asked = [asking(part[n][0][:end], part[n][0][end]) for n, end in places]
+            for one in completions(remote, asked):
+                n, end = places[one.number]
+                found[n][end - part[n][1]] = one.of.get(int(part[n][0][end]), np.nan)
+            places = [(n, end) for n, end in places if np.isnan(found[n][end - part[n][1]])]
+        if places:
+            raise _silent(remote)
+        yield from ((start + n, values) for n, values in found.items())
+
+
+def _forcing(before: Sequence[int], token: int) -> dict[str, Any]:
+    """Ask for `token` after others."""
+    bias = {str(int(token)): BIAS}
+    return {"prompt": list(map(int, before)), "max_tokens": 1, "logprobs": 1, "logit_bias": bias}
+
+
+def _among_all(before: Sequence[int], _: int) -> dict[str, Any]:
+    """Ask for all tokens after others; which of them is the next one does not matter."""
+    return {**_forcing(before, 0), "logprobs": 10**6}
+
+
+def _check_bias(remote: Remote, before: Sequence[int]) -> None:
+    """Refuse a server that gives two different tokens probabilities of more than 1 together."""
+    pair = [0, 1]
+    asked = [_forcing(before, token) for token in pair]
+    told = [one.of.get(pair[one.number], 0.0) for one in completions(remote, asked)]
+    if np.exp(told).sum() > 1.001:
+        raise _silent(remote)
+
+
+def _silent(remote: Remote) -> ServerError:
+    return ServerError(
+        f"the server at {remote.base_url} gives no log-probabilities of a prompt (by echo with "
+        "logprobs, or by logprobs beside logit_bias), which relevance scores and held-out text "
+        "need; vLLM and llama.cpp's server do. Else leave base_url and adapted_url empty, and the "
+        "weights are read on this machine"
+    )
