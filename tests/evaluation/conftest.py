@@ -88,6 +88,8 @@ class Model:
         if asked.get("echo"):
             choice = {"text": "", "logprobs": self.echoed(asked["prompt"])}
             count = 1
+        elif "logit_bias" in asked:  # told nothing of a token that it is made to write
+            choice, count = {"text": "x", "logprobs": None}, 1
         else:
             text, count = self.completed(asked)
             choice = {"text": text, "logprobs": None}

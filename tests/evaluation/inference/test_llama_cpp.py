@@ -1,6 +1,6 @@
 """The route to a server that nobody here wrote, llama.cpp's: what it answers is what we answer.
 
-Tolerances: outputs equal to the letter; log-likelihoods to 0.01 nats a token, bits per byte to a
+Tolerances: outputs equal to the letter; log-likelihoods to 0.02 nats a token, bits per byte to a
 thousandth. Both sides have the same weights, keys and values in 32 bits.
 """
 
@@ -25,7 +25,7 @@ PROMPTS = {
 }
 PAIRS = [("The capital of France is", " Paris."), ("", "Water boils at 100 degrees."), ("A", " 4")]
 TEXT = "The area of a circle of radius r is pi times r squared. A hen 🐔 has 2 legs."
-NATS = 0.01  # a token
+NATS = 0.02  # a token
 
 
 @pytest.fixture(scope="module", params=["tiny", "SmolLM2-135M-Instruct"])

@@ -91,6 +91,16 @@ def logged(remote):
     return route.logged(remote, [([5, 6, 7], 1)])
 
 
+def test_a_server_that_counts_the_bias_in_is_refused(serve):
+    def certain(number, body):  # of whatever token it is made to write
+        token = int(next(iter(body.get("logit_bias", {"0": 0}))))
+        told = {"content": [{"id": token, "logprob": -1e-9, "top_logprobs": []}]}
+        return {"choices": [{"text": "x", "logprobs": told}]}
+
+    with pytest.raises(route.ServerError, match="gives no log-probabilities of a prompt"):
+        list(logged(route.Remote(serve(certain).url, "tiny")))
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
