@@ -24,12 +24,12 @@ SCALED = ((SELECTION, "selection_tokens"), (PASSAGES, "passages"), (TRAINING, "t
 def values_of(
     domain: str, tier: str, folder: Path = ROOT / "params", **given: Any
 ) -> dict[str, Any]:
-    """The parameters of all stages of a run, from its files and those given."""
+    """The parameters of all stages of a run, from its files, where it has some, and those given."""
     given = {"domain": domain, "tier": tier, "seed": 0, "arm": "trait", **given}
     values = {}
     for stage in run.STAGES:
         places = [top / domain / tier / f"{stage}.yaml" for top in (folder, params.SHIPPED)]
-        file = next((place for place in places if place.exists()), places[0])
+        file = next((place for place in places if place.exists()), None)
         values[stage] = chain.resolve(stage, file, given)
     return {**values, TRAINING: budgets.assumed(values[TRAINING])}
 
@@ -131,7 +131,12 @@ def refuse(values: All, folder: Path = ROOT / "params") -> None:
     Raises:
         ParameterError: names each reason.
     """
-    if values[PASSAGES].get("teacher") != "server":
+    asked = values[PASSAGES]
+    if asked.get("teacher") != "server" or asked["replay"]:
+        return
+    from trait_lib.teacher import prices
+
+    if not prices.load_price(asked["model"]).output:  # a server of one's own
         return
     if said := refusals(values, costs.assumed(values[START]["tier"], folder)):
         raise params.ParameterError("; ".join(said) + "; `make plan` shows the whole bill")

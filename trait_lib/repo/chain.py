@@ -47,8 +47,8 @@ def key_path(stage: str, values: Mapping[str, Any]) -> Path:
 # --- parameters -------------------------------------------------------------------------------
 
 
-def resolve(stage: str, file: Path, given: Mapping[str, Any]) -> Values:
-    """The parameters that a run of `stage` gets: defaults, then the file, then those given.
+def resolve(stage: str, file: Path | None, given: Mapping[str, Any]) -> Values:
+    """The parameters that a run of `stage` gets: defaults, then the file if any, then those given.
 
     Given values that the notebook does not declare are left out, so that one command line serves
     all stages (only 03 and 04 have an arm, only 00 a data_dir).
@@ -57,13 +57,13 @@ def resolve(stage: str, file: Path, given: Mapping[str, Any]) -> Values:
         ParameterError: the file is missing, or holds an unknown, mistyped or forbidden value.
     """
     known = params.declared(stage)
-    if not file.exists():
+    if file and not file.exists():
         raise params.ParameterError(
             f"{run.on_this_machine(file)}: no such file; a tier needs one for every notebook, "
             "empty where the defaults will do"
         )
-    from_file = params.read_file(file)
-    params.validate(from_file, known, run.on_this_machine(file))
+    from_file = params.read_file(file) if file else {}
+    params.validate(from_file, known, run.on_this_machine(file or ROOT))
     given = {name: value for name, value in given.items() if name in known}
     params.validate(given, known, stage)
     defaults = {name: parameter.default for name, parameter in known.items()}

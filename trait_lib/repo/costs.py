@@ -235,7 +235,7 @@ def passages(values: All, assumptions: Values, measured: Values) -> list[Item]:
     from trait_lib.passages import prompts, sampling
 
     asked = values[PASSAGES]
-    model = asked["model"] or "reference-solution"
+    model = asked["model"] if asked["teacher"] == "server" else "reference-solution"
     plan = measured.get("plan")
     if plan is None:
         words = {"question": "question_tokens", "solution": "solution_tokens"}
@@ -324,11 +324,14 @@ def trained(what: str, shape: Any, parts: Any, settings: Values, checkpoints: in
 
 
 def training(values: All, assumptions: Values, measured: Values) -> list[Item]:
-    """Notebook 03: tokens on the disk, the last search for test questions, the training."""
+    """Notebook 03: tokens on the disk, the last search for test questions, the training.
+
+    `measured` may hold `size`, of the model that it starts from.
+    """
     from trait_lib.contamination import files as search
 
     asked, parts = stages_of(values)
-    shape = model_shape(values)
+    shape = measured.get("size") or model_shape(values)
     tokens = sum(supply(values, assumptions).values())
     cores, rent = assumptions["cores"], assumptions["dollars_per_core_hour"]
     hours = tokens / assumptions["tokenise_tokens_per_second"] / 3600
@@ -345,7 +348,10 @@ def training(values: All, assumptions: Values, measured: Values) -> list[Item]:
 
 
 def evaluation(values: All, assumptions: Values, measured: Values) -> list[Item]:
-    """Notebook 04: answers of both models, and the judge of the win rates."""
+    """Notebook 04: answers of both models, and the judge of the win rates.
+
+    `measured` may hold `problems`, those of each task.
+    """
     from trait_lib.corpora.tasks import load_task, task_files
     from trait_lib.evaluation import fewshot, pairwise
 
@@ -360,6 +366,8 @@ def evaluation(values: All, assumptions: Values, measured: Values) -> list[Item]
     for name, form in forms.items():
         number = problems(name, first, assumptions)[1]
         number = min(number, asked["test_limit"] or number)
+        if "problems" in measured:
+            number = len(measured["problems"].get(name, ()))
         answer = min(form.max_new_tokens, assumptions["answer_tokens"])
         prompt = form.shots * pair + assumptions["question_tokens"]
         tokens += 2 * number * (prompt + answer)
