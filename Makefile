@@ -59,7 +59,7 @@ export TQDM_DISABLE := 1
 endif
 export DATA
 
-ROOMS := selection passages training evaluation contamination
+ROOMS := selection passages training evaluation contamination growth
 
 .PHONY: help plan reproduce smoke test test-units test-notebooks test-pages test-walk lab ray tensorboard env \
   notebooks html claims claims-sweep claims-curve claims-commit laptop-arms lint clean clean-runs check check-hub \
