@@ -141,3 +141,19 @@ def test_make_stops_before_the_first_notebook(tmp_path, monkeypatch):
     args = commands.parser().parse_args(["check", "--tier", "small"])
     with pytest.raises(params.ParameterError, match="source passages would be read"):
         commands.check(args)
+
+
+@pytest.mark.parametrize("tier", ["replica", "small"])
+def test_the_dry_runs_of_the_notebooks_agree_with_the_bill_to_the_cent(tier):
+    values, assumptions = bill.values_of("math", tier), costs.assumed(tier)
+    before = whole(values, assumptions).money
+    for name in run.STAGES:
+        stage = run.open_stage(name, {**values[name], "dry_run": True})
+        said = bill.of(stage)
+        money = bill.total(bill.items(values, assumptions)[name]).money
+        assert said.splitlines()[-1].split()[-1] == f"{money:,.2f}"
+    assert whole(values, assumptions).money == before
+    stage = run.open_stage(costs.START, {**values[costs.START], "dry_run": True})
+    said = bill.of_run(stage)
+    assert f"{before:,.2f}" in said and "measured by dry runs: 00_start_here, 01" in said
+    assert "What a budget buys:" in said
