@@ -65,6 +65,15 @@ def of(stage: run.Stage, **measured: Any) -> str:
     return table({stage.name: lines})
 
 
+def tell(stage: run.Stage, **measured: Any) -> None:
+    """Print the lines of a stage, in notebook 00 the whole bill; a dry run ends here."""
+    if plan := measured.get("plan"):
+        print(plan.text())
+    print(of_run(stage) if stage.name == START else of(stage, **measured))
+    if stage.params.get("dry_run"):
+        run.stop_here("Dry run: this was the plan.")
+
+
 def of_run(stage: run.Stage) -> str:
     """The bill of the run that a notebook belongs to, as `make plan` prints it, but shorter."""
     of(stage)
@@ -75,7 +84,8 @@ def _values_around(stage: run.Stage) -> tuple[dict[str, Any], Path]:
     """The parameters of all stages, those of one as they are in its notebook, and their folder."""
     own, folder = stage.params, params.folders()[0]
     given = {name: own[name] for name in ("seed", "arm") if name in own}
-    return values_of(own["domain"], own["tier"], folder, **given) | {stage.name: own}, folder
+    values = values_of(own["domain"], own["tier"], folder, **given) | {stage.name: own}
+    return {**values, TRAINING: budgets.assumed(values[TRAINING])}, folder
 
 
 # --- what cannot go well ----------------------------------------------------------------------
