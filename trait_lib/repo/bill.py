@@ -146,7 +146,8 @@ def refuse(values: All, folder: Path = ROOT / "params") -> None:
         return
     from trait_lib.teacher import prices
 
-    if not prices.load_price(asked["model"]).output:  # a server of one's own
+    price = prices.load_price(asked["model"], asked["price_file"], asked["base_url"])
+    if not price.output:  # a server of one's own
         return
     if said := refusals(values, costs.assumed(values[START]["tier"], folder)):
         raise params.ParameterError("; ".join(said) + "; `make plan` shows the whole bill")
