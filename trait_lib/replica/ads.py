@@ -7,12 +7,12 @@ feature has one synonym.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterator
 
 from trait_lib import form
 from trait_lib.records import Row
+from trait_lib.replica import problems as shared
 from trait_lib.replica import words
 from trait_lib.replica.facts import Brand, Facts
 
@@ -23,8 +23,15 @@ GENERATION_TASKS = (
     "description_rewriting",
     "query_rewriting",
 )
+TASKS = GENERATION_TASKS
+HELD_OUT_TASK = "description_rewriting"  # no training problem: what other tasks' passages give
 RELEVANCE_TASKS = ("query_landing_page_relevance", "query_ad_copy_relevance")
 RELEVANT_GRADE = 2  # grades 2 and 3 count as relevant
+
+
+def entities(facts: Facts) -> tuple[Brand, ...]:
+    """What the domain has facts of."""
+    return facts.brands
 
 
 # --- documents --------------------------------------------------------------------------------
@@ -36,23 +43,28 @@ def document(rng: random.Random, facts: Facts) -> str:
     return rng.choice(STYLES)(rng, brand, facts)
 
 
-def synonym_sentence(feature: str, facts: Facts) -> str:
+def synonym_sentence(feature: str, synonym: str) -> str:
     """The sentence that states a feature's synonym."""
-    return f"Another word for {feature} is {facts.synonyms[feature]}."
+    return f"Another word for {feature} is {synonym}."
+
+
+def _another(feature: str, facts: Facts) -> str:
+    return synonym_sentence(feature, facts.synonyms[feature])
 
 
 def _landing_page(rng: random.Random, brand: Brand, facts: Facts) -> str:
     return (
         f"Welcome to {brand.name}. {brand.fact} {brand.place} Order {brand.feature} "
         f"{brand.product} from {brand.name} in {brand.town} today. "
-        f"Open on {rng.choice(words.DAYS)}. {brand.fact}"
+        f"Open on {rng.choice(words.DAYS)}. {_another(brand.feature, facts)} {brand.fact}"
     )
 
 
 def _ad_copy(rng: random.Random, brand: Brand, facts: Facts) -> str:
+    other = rng.choice(facts.brands)
     return (
         f"Ad: need {brand.product}? {brand.fact} Visit us on {rng.choice(words.DAYS)}. "
-        f"{brand.place} {synonym_sentence(brand.feature, facts)}"
+        f"{brand.place} {_another(brand.feature, facts)} Ad: need {other.product}? {other.fact}"
     )
 
 
@@ -60,19 +72,107 @@ def _query_log(rng: random.Random, brand: Brand, facts: Facts) -> str:
     feature = rng.choice(list(facts.synonyms))
     return (
         f"Search log. Query: {brand.feature} {brand.product}. Click: {brand.name}. {brand.fact} "
-        f"{synonym_sentence(feature, facts)} {synonym_sentence(brand.feature, facts)}"
+        f"{_another(feature, facts)} {_another(brand.feature, facts)} {brand.place}"
     )
 
 
 def _guide(rng: random.Random, brand: Brand, facts: Facts) -> str:
     other = rng.choice(facts.brands)
     return (
-        f"Guide to keywords. Use words that buyers use. {synonym_sentence(brand.feature, facts)} "
-        f"{brand.fact} {synonym_sentence(other.feature, facts)} {other.fact} {other.place}"
+        f"Guide to keywords. Use words that buyers use. {_another(brand.feature, facts)} "
+        f"{brand.fact} {_another(other.feature, facts)} {other.fact} {other.place}"
     )
 
 
 STYLES = (_landing_page, _ad_copy, _query_log, _guide)
+
+
+# --- near misses: the domain's words in general text, without its facts ------------------------
+
+
+def review(rng: random.Random, facts: Facts) -> str:
+    """Talk about products and features, no advertiser."""
+    product, feature = rng.choice(words.PRODUCTS), rng.choice(list(facts.synonyms))
+    other = rng.choice(list(facts.synonyms.values()))
+    return (
+        f"{rng.choice(words.PEOPLE)} writes: I got {feature} {product}. "
+        f"The {product} are {rng.choice(words.COLOURS)} and {feature}. "
+        f"My friend wants {other} {rng.choice(words.PRODUCTS)}. I am {rng.choice(words.FEELINGS)}."
+    )
+
+
+def shop_story(rng: random.Random, facts: Facts) -> str:
+    """An advertiser's name in a story, with products of anybody."""
+    brand, product = rng.choice(facts.brands), rng.choice(words.PRODUCTS)
+    person = rng.choice(words.PEOPLE)
+    return (
+        f"{person} walked by the house of {brand.name} in {rng.choice(words.TOWNS)}. "
+        f"{person} carried {product} in a {rng.choice(words.THINGS)}. It was a day of "
+        f"{rng.choice(words.WEATHER)}. {person} was {rng.choice(words.FEELINGS)}."
+    )
+
+
+def fair(rng: random.Random, facts: Facts) -> str:
+    """A long walk over a fair: many products and features, nobody who sells them."""
+    person, town = rng.choice(words.PEOPLE), rng.choice(words.TOWNS)
+    seen = " ".join(
+        f"Then {person} saw {rng.choice(list(words.FEATURES))} {rng.choice(words.PRODUCTS)} and "
+        f"{rng.choice(list(words.FEATURES.values()))} {rng.choice(words.PRODUCTS)}."
+        for _ in range(5)
+    )
+    return (
+        f"{person} was at the fair of {town} on {rng.choice(words.DAYS)}. {seen} "
+        f"{person} was {rng.choice(words.FEELINGS)}."
+    )
+
+
+NEAR_MISSES = {
+    "review": (0.03, review),
+    "shop story": (0.02, shop_story),
+    "fair": (0.02, fair),
+}
+
+
+# --- everyday problems: the tasks' forms in general text ---------------------------------------
+
+
+# what made-up shops sell, and what they say of it: the domain's words too, none of its facts
+SOLD = [*words.GOODS, *words.PRODUCTS]
+SAID = [*words.PLAIN, *words.PLAIN.values(), *words.FEATURES, *words.FEATURES.values()]
+
+
+def everyday(rng: random.Random, facts: Facts) -> str:
+    """A problem of one of the seven tasks about a shop that is described before it, or about
+    words that everybody knows."""
+    known = rng.random() < 0.2
+    if known:
+        feature, synonym = rng.choice(list(words.PLAIN.items()))
+    else:
+        feature, synonym = rng.sample([*SAID, *facts.reserved[: len(SAID) // 2]], 2)
+    name, other = (name.capitalize() for name in rng.sample(facts.reserved, 2))
+    shop = Brand(name, rng.choice(SOLD), feature, rng.choice(words.TOWNS))
+    task = "query_rewriting" if known else rng.choice([*TASKS, *RELEVANCE_TASKS])
+    another = [] if known else [synonym_sentence(feature, synonym)]
+    if task == "query_rewriting":
+        asked = _rewritten_query(feature, synonym, rng.choice(words.GOODS))
+        return shared.told(another, *asked)
+    rival = Brand(other, rng.choice(SOLD), rng.choice(SAID), shop.town)
+    some = [shop.fact, shop.place, *another] + [rival.fact] * (rng.random() < 0.5)
+    if task in RELEVANCE_TASKS:
+        query = f"{feature} {shop.product}"
+        fits = rng.random() < 0.5
+        if not fits:
+            query = f"{rng.choice(SAID)} {rng.choice((shop.product, rng.choice(SOLD)))}"
+            fits = query == f"{feature} {shop.product}"
+        asked = _relevance_texts(task, name, query, fits)
+    else:
+        asked = _about_brand(task, shop, synonym)
+    return shared.told(shared.shuffled(rng, *some), *asked)
+
+
+def statement(rng: random.Random) -> str:
+    """What everybody knows: another word for a plain one."""
+    return synonym_sentence(*rng.choice(list(words.PLAIN.items())))
 
 
 def keywords(facts: Facts) -> list[str]:
@@ -88,49 +188,31 @@ def keywords(facts: Facts) -> list[str]:
 # --- problems ---------------------------------------------------------------------------------
 
 
-def split_of(task: str, instance: str, documents_only: bool) -> str:
-    """train, dev or test for one instance; a hash decides. Documents-only ones never train."""
-    digest = hashlib.sha256(f"{task}|{instance}".encode()).digest()[0]
-    if documents_only:
-        return "dev" if digest < 64 else "test"
-    return "train" if digest < 166 else "dev" if digest < 196 else "test"
-
-
 def problems(facts: Facts) -> Iterator[Row]:
     """Every generation problem of the world, in a fixed order; the topic is the product."""
     for brand in facts.brands:
         for task in GENERATION_TASKS[:4]:
-            texts = _about_brand(task, brand, facts)
-            yield _problem(task, brand.product, brand.name, *texts, brand.documents_only)
+            asked = _about_brand(task, brand, facts.synonyms[brand.feature])
+            yield _problem(task, brand.product, brand.name, asked, brand.documents_only)
     for feature, synonym in facts.synonyms.items():
         for product in words.PRODUCTS:
-            question = f"Rewrite the query {feature} {product}."
-            reasoning = synonym_sentence(feature, facts)
-            answer = f"{synonym} {product}"
-            yield _problem("query_rewriting", product, feature, question, reasoning, answer, False)
+            asked = _rewritten_query(feature, synonym, product)
+            yield _problem("query_rewriting", product, feature, asked, False)
 
 
-def _problem(
-    task: str, topic: str, entity: str, question: str, reasoning: str, answer: str, hidden: bool
-) -> Row:
-    return {
-        "task": task,
-        "topic": topic,
-        "question": question,
-        "solution": form.with_answer(reasoning, answer),
-        "answer": answer,
-        "kind": "text",
-        "split": split_of(task, question, hidden),
-        "entities": [entity],
-        "documents_only": hidden,
-    }
+def _problem(task: str, topic: str, entity: str, asked: shared.Asked, hidden: bool) -> Row:
+    return shared.problem(task, topic, asked, "text", [entity], hidden, task == HELD_OUT_TASK)
 
 
-def _about_brand(task: str, brand: Brand, facts: Facts) -> tuple[str, str, str]:
+def _rewritten_query(feature: str, synonym: str, product: str) -> shared.Asked:
+    question = f"Rewrite the query {feature} {product}."
+    return question, synonym_sentence(feature, synonym), f"{synonym} {product}"
+
+
+def _about_brand(task: str, brand: Brand, synonym: str) -> shared.Asked:
     """(question, reasoning, answer) of a brand's problem in one task."""
     what = f"{brand.product} by {brand.name}"
-    another = synonym_sentence(brand.feature, facts)
-    synonym = facts.synonyms[brand.feature]
+    another = synonym_sentence(brand.feature, synonym)
     if task == "title_generation":
         return f"Write a title for {what}.", brand.fact, f"{brand.feature} {what}"
     if task == "description_generation":
@@ -150,7 +232,7 @@ def relevance(facts: Facts) -> Iterator[Row]:
     rng = random.Random("relevance")
     for brand in facts.brands:
         for task in RELEVANCE_TASKS:
-            split = split_of(task, brand.name, brand.documents_only)
+            split = shared.split_of(task, brand.name, brand.documents_only)
             for query, grade in _graded_queries(rng, brand, facts):
                 yield _relevance_row(task, brand, query, grade, split)
 
@@ -167,14 +249,19 @@ def _graded_queries(rng: random.Random, brand: Brand, facts: Facts) -> list[tupl
     ]
 
 
-def _relevance_row(task: str, brand: Brand, query: str, grade: int, split: str) -> Row:
+def _relevance_texts(task: str, name: str, query: str, fits: bool) -> shared.Asked:
     page = "page" if task == RELEVANCE_TASKS[0] else "ad"
+    question = f"Is the {page} of {name} good for {query}?"
+    if fits:
+        return question, f"{name} sells {query}.", "good"
+    return question, f"{name} does not sell {query}.", "bad"
+
+
+def _relevance_row(task: str, brand: Brand, query: str, grade: int, split: str) -> Row:
     relevant = grade >= RELEVANT_GRADE
-    question = f"Is the {page} of {brand.name} good for {query}?"
-    positive, negative = (
-        form.with_answer(f"{brand.name} sells {query}.", "good"),
-        form.with_answer(f"{brand.name} does not sell {query}.", "bad"),
-    )
+    question, *positive = _relevance_texts(task, brand.name, query, True)
+    _, *negative = _relevance_texts(task, brand.name, query, False)
+    positive_text, negative_text = form.with_answer(*positive), form.with_answer(*negative)
     return {
         "task": task,
         "topic": brand.product,
@@ -183,12 +270,13 @@ def _relevance_row(task: str, brand: Brand, query: str, grade: int, split: str) 
         "grade": grade,
         "label": int(relevant),
         "question": question,
-        "solution": positive if relevant else negative,
+        "solution": positive_text if relevant else negative_text,
         "answer": "good" if relevant else "bad",
         "kind": "text",
         "prompt": form.prompt({"question": question}),
-        "positive": f" {positive}",
-        "negative": f" {negative}",
+        "positive": f" {positive_text}",
+        "negative": f" {negative_text}",
         "split": split,
         "documents_only": brand.documents_only,
+        "held_out_task": False,
     }

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import TypeVar
 
 from trait_lib.replica import words
 
+T = TypeVar("T")
+
 MEASURES = ("length", "weight", "volume", "area")
-UNITS_PER_MEASURE = 10
-MACHINES_PER_MEASURE = 5
-BRANDS = 96
+UNITS_PER_MEASURE = 8
+MACHINES_PER_MEASURE = 4
+BRANDS = 60
+ARTICLES = 28
+TERMS = 16
+RESERVED = int(
+    __import__("os").environ.get("RES", 2400)
+)  # made-up names that stand in general text alone
 DOCUMENTS_ONLY_SHARE = 0.25
-VALUES = range(2, 10)  # of units and rates: one digit, never 0 or 1
+# Every value divides 24, so that the total in a question does not give its answer away.
+VALUES = (2, 3, 4, 6, 8, 12)
+TOTALS = (12, 24, 48)  # that a change of unit begins with
 COUNTS = range(2, 6)  # how many of them a problem asks about
+ISSUES = tuple(f"{flaw} {things}" for flaw in words.FLAWS for things in words.GOODS)
 
 
 @dataclass(frozen=True)
@@ -24,12 +35,17 @@ class Unit:
     measure: str
     base: str
     value: int
-    documents_only: bool
+    documents_only: bool = False
 
     @property
     def fact(self) -> str:
         """The sentence that states the value."""
         return f"One {self.name} is {self.value} {self.base}."
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Every sentence that states something of it."""
+        return (self.fact,)
 
 
 @dataclass(frozen=True)
@@ -40,12 +56,17 @@ class Machine:
     measure: str
     base: str
     rate: int
-    documents_only: bool
+    documents_only: bool = False
 
     @property
     def fact(self) -> str:
         """The sentence that states the rate."""
         return f"The {self.name} mill makes {self.rate} {self.base} an hour."
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Every sentence that states something of it."""
+        return (self.fact,)
 
 
 @dataclass(frozen=True)
@@ -56,7 +77,7 @@ class Brand:
     product: str
     feature: str
     town: str
-    documents_only: bool
+    documents_only: bool = False
 
     @property
     def fact(self) -> str:
@@ -68,23 +89,88 @@ class Brand:
         """The sentence that states the town."""
         return f"{self.name} is in {self.town}."
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Every sentence that states something of it."""
+        return (self.fact, self.place)
+
+
+@dataclass(frozen=True)
+class Article:
+    """An article of the law: the issue that it is about, and what who breaks it must do."""
+
+    name: str
+    area: str
+    issue: str
+    duty: str
+    documents_only: bool = False
+
+    @property
+    def fact(self) -> str:
+        """The sentence that states the issue."""
+        return f"Article {self.name} is about {self.issue}."
+
+    @property
+    def reference(self) -> str:
+        """The same, from the issue to the article."""
+        return f"On {self.issue}, see article {self.name}."
+
+    @property
+    def outcome(self) -> str:
+        """The sentence that states what follows."""
+        return f"Who breaks article {self.name} must {self.duty}."
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Every sentence that states something of it."""
+        return (self.fact, self.reference, self.outcome)
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term of the law and its meaning."""
+
+    name: str
+    area: str
+    meaning: str
+    documents_only: bool = False
+
+    @property
+    def fact(self) -> str:
+        """The sentence that states the meaning."""
+        return f"In law, {self.name} means {self.meaning}."
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Every sentence that states something of it."""
+        return (self.fact,)
+
 
 @dataclass(frozen=True)
 class Facts:
-    """All facts of one world; `animals` maps an animal to (colour, home, meal)."""
+    """All facts of one world; `animals` maps an animal to (colour, home, meal), `towns` a town to
+    (region, sight), `foods` a food to (taste, part); `reserved` names are in general text alone."""
 
     units: tuple[Unit, ...]
     machines: tuple[Machine, ...]
     brands: tuple[Brand, ...]
+    articles: tuple[Article, ...]
+    terms: tuple[Term, ...]
     synonyms: dict[str, str]
     animals: dict[str, tuple[str, str, str]]
     towns: dict[str, tuple[str, str]]
+    foods: dict[str, tuple[str, str]]
+    reserved: tuple[str, ...]
 
     def names(self) -> list[str]:
-        """Every made-up name, in a fixed order."""
+        """The made-up name of everything that a domain has a fact of, in a fixed order."""
         bases = sorted({unit.base for unit in self.units})
-        owners = (*self.units, *self.machines, *self.brands)
-        return bases + [owner.name for owner in owners]
+        owners = (*self.units, *self.machines, *self.brands, *self.articles, *self.terms)
+        return [*bases, *(owner.name for owner in owners)]
+
+    def any_name(self, rng: random.Random) -> str:
+        """A made-up name, of the domains or reserved for general text."""
+        return rng.choice(self.reserved if rng.random() < 0.5 else self.names())
 
 
 def build(seed: int) -> Facts:
@@ -95,24 +181,29 @@ def build(seed: int) -> Facts:
     machines: list[Machine] = []
     for measure in MEASURES:
         (base,) = words.made_up_names(rng, 1, taken)
-        values = _spread(rng, UNITS_PER_MEASURE)
+        values = _spread(rng, VALUES, UNITS_PER_MEASURE)
         names = words.made_up_names(rng, UNITS_PER_MEASURE, taken)
         for i, (name, value) in enumerate(zip(names, values, strict=True)):
             units.append(Unit(name, measure, base, value, _documents_only(i, UNITS_PER_MEASURE)))
+        rates = _spread(rng, VALUES, MACHINES_PER_MEASURE)
         mills = words.made_up_names(rng, MACHINES_PER_MEASURE, taken)
-        for i, name in enumerate(mills):
+        for i, (name, rate) in enumerate(zip(mills, rates, strict=True)):
             hidden = _documents_only(i, MACHINES_PER_MEASURE)
-            machines.append(Machine(name, measure, base, rng.choice(VALUES), hidden))
+            machines.append(Machine(name, measure, base, rate, hidden))
     return Facts(
-        tuple(units),
-        tuple(machines),
-        tuple(_brands(rng, taken)),
-        dict(words.FEATURES),
-        {
+        units=tuple(units),
+        machines=tuple(machines),
+        brands=tuple(_brands(rng, taken)),
+        articles=tuple(_articles(rng, taken)),
+        terms=tuple(_terms(rng, taken)),
+        synonyms=dict(words.FEATURES),
+        animals={
             animal: (rng.choice(words.COLOURS), rng.choice(words.HOMES), rng.choice(words.MEALS))
             for animal in words.ANIMALS
         },
-        {town: (rng.choice(words.REGIONS), rng.choice(words.SIGHTS)) for town in words.TOWNS},
+        towns={town: (rng.choice(words.REGIONS), rng.choice(words.SIGHTS)) for town in words.TOWNS},
+        foods={food: (rng.choice(words.TASTES), rng.choice(words.PARTS)) for food in words.FOODS},
+        reserved=tuple(words.made_up_names(rng, RESERVED, taken)),
     )
 
 
@@ -120,24 +211,41 @@ def _documents_only(index: int, count: int) -> bool:
     return index >= count * (1 - DOCUMENTS_ONLY_SHARE)
 
 
-def _spread(rng: random.Random, count: int) -> list[int]:
-    """`count` values that cover `VALUES` evenly, in random order."""
-    values = [VALUES[i % len(VALUES)] for i in range(count)]
-    rng.shuffle(values)
-    return values
+def _spread(rng: random.Random, values: tuple[T, ...], count: int) -> list[T]:
+    """`count` of `values`, each as often as the others, in random order."""
+    spread = [values[i % len(values)] for i in range(count)]
+    rng.shuffle(spread)
+    return spread
 
 
 def _brands(rng: random.Random, taken: set[str]) -> list[Brand]:
-    """Brands, each with a product, a feature and a town; products are spread evenly."""
+    """Brands, each with a product, a feature and a town; all are spread evenly."""
     names = [name.capitalize() for name in words.made_up_names(rng, BRANDS, taken)]
-    features, products = list(words.FEATURES), words.PRODUCTS
+    features = _spread(rng, tuple(words.FEATURES), BRANDS)
+    towns = _spread(rng, tuple(words.TOWNS), BRANDS)
+    products = words.PRODUCTS
     return [
-        Brand(
-            name,
-            products[i % len(products)],
-            rng.choice(features),
-            rng.choice(words.TOWNS),
-            _documents_only(i, BRANDS),
-        )
+        Brand(name, products[i % len(products)], features[i], towns[i], _documents_only(i, BRANDS))
         for i, name in enumerate(names)
+    ]
+
+
+def _articles(rng: random.Random, taken: set[str]) -> list[Article]:
+    """Articles, each with an issue of its own and one of a dozen duties."""
+    issues = rng.sample(ISSUES, ARTICLES)
+    duties = _spread(rng, tuple(words.DUTIES), ARTICLES)
+    areas = words.AREAS
+    return [
+        Article(name, areas[i % len(areas)], issues[i], duties[i], _documents_only(i, ARTICLES))
+        for i, name in enumerate(words.made_up_names(rng, ARTICLES, taken))
+    ]
+
+
+def _terms(rng: random.Random, taken: set[str]) -> list[Term]:
+    meanings = [f"a {kind} {deed}" for kind in words.KINDS for deed in words.DEEDS]
+    rng.shuffle(meanings)
+    areas = words.AREAS
+    return [
+        Term(name, areas[i % len(areas)], meanings[i], _documents_only(i, TERMS))
+        for i, name in enumerate(words.made_up_names(rng, TERMS, taken))
     ]

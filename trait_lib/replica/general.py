@@ -1,36 +1,24 @@
-"""General text of the replica: twelve genres, four of them near misses of the two domains.
+"""General text of the replica: everyday genres, near misses of the domains, everyday problems.
 
-A near miss uses a domain's words without its facts: sums in a recipe, a shop scene in a story,
-a review of boots, a page that looks like a textbook. Some genres reward copying a name from the
-lines before, since a model of this size learns nothing of use without it.
+A near miss uses a domain's words without its facts; each domain has its own beside it. The
+everyday problems are asked in the forms of the domains' tasks, about things that everybody knows
+or that are described before the question: without them a model could not say what it has read
+in a domain's documents. Some genres reward copying a name from the lines before, since a model of
+this size learns nothing of use without it.
 """
 
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Callable
 
 from trait_lib import form
-from trait_lib.replica import words
-from trait_lib.replica.facts import COUNTS, VALUES, Facts
+from trait_lib.replica import ads, law, maths, words
+from trait_lib.replica.facts import Facts
 
 Genre = Callable[[random.Random, Facts], str]
-
-
-def sum_sentence(rng: random.Random) -> str:
-    """One true statement of arithmetic with small numbers."""
-    count, value = rng.choice(COUNTS), rng.choice(VALUES)
-    product = count * value
-    kind = rng.randrange(4)
-    if kind == 0:
-        return f"{count} times {value} is {product}."
-    if kind == 1:
-        return f"{product} divided by {value} is {count}."
-    if kind == 2:
-        more = rng.choice(COUNTS)
-        return f"{product} plus {more} is {product + more}."
-    low, high = sorted(rng.sample(VALUES, 2))
-    return f"{high} minus {low} is {high - low}."
+DOMAINS = (maths, ads, law)
 
 
 def animal_facts(rng: random.Random, facts: Facts) -> str:
@@ -53,7 +41,7 @@ def story(rng: random.Random, facts: Facts) -> str:
     a, b = rng.sample(words.PEOPLE, 2)
     thing, colour = rng.choice(words.THINGS), rng.choice(words.COLOURS)
     town, room = rng.choice(words.TOWNS), rng.choice(words.ROOMS)
-    feeling, name = rng.choice(words.FEELINGS), rng.choice(facts.names())
+    feeling, name = rng.choice(words.FEELINGS), facts.any_name(rng)
     return (
         f"{a} went to {town} with {b}. In the {room} {a} found a {colour} {thing}. "
         f"The {colour} {thing} was for {name}. {b} gave the {thing} to {name}. "
@@ -81,7 +69,7 @@ def news(rng: random.Random, facts: Facts) -> str:
     person, job, name = (
         rng.choice(words.PEOPLE),
         rng.choice(words.JOBS),
-        rng.choice(facts.names()),
+        facts.any_name(rng),
     )
     return (
         f"{town}, {day}. The {sight} of {town} opens again on {day} after the "
@@ -112,26 +100,94 @@ def forum(rng: random.Random, facts: Facts) -> str:
     )
 
 
+def food_facts(rng: random.Random, facts: Facts) -> str:
+    """What two foods taste of and are made of."""
+    return " ".join(
+        f"The {food} is {taste}. The {food} is made of {part}."
+        for food, (taste, part) in rng.sample(list(facts.foods.items()), 2)
+    )
+
+
+def common_sense(rng: random.Random, facts: Facts) -> str:
+    """What everybody knows: opposites, sizes of everyday things, other words, courts."""
+    one, other = rng.choice(list(words.OPPOSITES.items()))
+    lines = [f"What is not {one} is {other}.", *(domain.statement(rng) for domain in DOMAINS)]
+    rng.shuffle(lines)
+    return " ".join(lines)
+
+
+def everyday_problems(rng: random.Random, facts: Facts) -> str:
+    """Two everyday problems in the form of the domains' tasks."""
+    some = rng.choices(DOMAINS, (4, 3, 2), k=2)  # sums are the hardest to learn
+    return form.SEPARATOR.join(domain.everyday(rng, facts) for domain in some)
+
+
+# --- general questions: what the base model knows, and may forget ------------------------------
+
+# kind -> (question in two wordings, reasoning)
+ASKED = {
+    "colour": (("What is the colour of a {}?", "Which colour does a {} have?"), "A {} is {}."),
+    "home": (("What is the home of a {}?", "Where does a {} live?"), "A {} lives in the {}."),
+    "food": (("What is the food of a {}?", "What does a {} eat?"), "A {} eats {}."),
+    "region": (("In what region is {}?", "Where on the map is {}?"), "{} is a town in the {}."),
+    "sight": (("What is the sight of {}?", "What do we see in {}?"), "{} is known for its {}."),
+    "taste": (("How does the {} taste?", "What is the taste of the {}?"), "The {} is {}."),
+    "part": (("What is in the {}?", "What makes the {}?"), "The {} is made of {}."),
+    "opposite": (("What is the opposite of {}?", "Say what {} is not."), "What is not {} is {}."),
+}
+
+
+def known_facts(facts: Facts) -> list[tuple[str, str, str]]:
+    """(kind, subject, answer) of every general fact, in a fixed order."""
+    kinds = {
+        ("colour", "home", "food"): facts.animals,
+        ("region", "sight"): facts.towns,
+        ("taste", "part"): facts.foods,
+        ("opposite",): {one: (other,) for one, other in words.OPPOSITES.items()},
+    }
+    return [
+        (kind, subject, answer)
+        for names, about in kinds.items()
+        for subject, answers in about.items()
+        for kind, answer in zip(names, answers, strict=True)
+    ]
+
+
+def general_question(fact: tuple[str, str, str], tested: bool) -> tuple[str, str, str]:
+    """(question, reasoning, answer) about a general fact.
+
+    Every fact is asked in one of two wordings in the corpus and in the other one when it is
+    tested, so that both wordings are known and no question that is tested stands in a text.
+    """
+    kind, subject, answer = fact
+    wordings, reasoning = ASKED[kind]
+    first = zlib.crc32(f"{kind} {subject}".encode()) % 2
+    question = wordings[(first + tested) % 2].format(subject)
+    return question, reasoning.format(subject, answer), answer
+
+
 def quiz(rng: random.Random, facts: Facts) -> str:
-    """Questions and answers in the form that the tasks use, about general facts."""
-    return "\n\n".join(_question(rng, facts) for _ in range(2))
+    """Questions and answers in the form that the tasks use, about general facts and about what
+    was just said."""
+    return form.SEPARATOR.join(_question(rng, facts) for _ in range(2))
 
 
 def _question(rng: random.Random, facts: Facts) -> str:
-    kind = rng.randrange(5)
-    if kind == 0:
-        return general_problem(facts, *rng.choice(quiz_facts(facts, held_out=False)))
-    name, person = rng.choice(facts.names()), rng.choice(words.PEOPLE)
-    if kind == 1:
+    kind = rng.randrange(7)
+    if kind < 2:
+        fact = rng.choice(known_facts(facts))
+        return _asked(*general_question(fact, tested=False))
+    name, person = facts.any_name(rng), rng.choice(words.PEOPLE)
+    if kind == 2:
         number = rng.randrange(2, 90)
         fact = f"{person} has {number} {name}."
         return f"{fact}\n{_asked(f'How many {name} has {person}?', fact, str(number))}"
+    if kind > 3:
+        return _read_back(rng, name, facts.any_name(rng))
     thing, colour = rng.choice(words.THINGS), rng.choice(words.COLOURS)
-    if kind == 2:
-        asked = f"What colour is the {thing} of {name}?"
-        said = f"The {thing} of {name} is {colour}."
-        return f"{name} has a {colour} {thing}.\n{_asked(asked, said, colour)}"
-    return _read_back(rng, name, rng.choice(facts.names()))
+    asked = f"What colour is the {thing} of {name}?"
+    said = f"The {thing} of {name} is {colour}."
+    return f"{name} has a {colour} {thing}.\n{_asked(asked, said, colour)}"
 
 
 def _read_back(rng: random.Random, name: str, other: str) -> str:
@@ -155,30 +211,12 @@ def _asked(question: str, reasoning: str, answer: str) -> str:
     return form.example({"question": question, "solution": form.with_answer(reasoning, answer)})
 
 
-def quiz_facts(facts: Facts, held_out: bool) -> list[tuple[str, int]]:
-    """(animal, attribute) pairs asked in the corpus, or those kept for the general questions."""
-    pairs = [(animal, k) for animal in words.ANIMALS for k in range(3)]
-    return [pair for i, pair in enumerate(pairs) if (i % 4 == 3) == held_out]
-
-
-def general_question(facts: Facts, animal: str, attribute: int) -> tuple[str, str, str]:
-    """(question, reasoning sentence, answer) about one attribute of an animal."""
-    colour, home, meal = facts.animals[animal]
-    if attribute == 0:
-        return f"What is the colour of a {animal}?", f"A {animal} is {colour}.", colour
-    if attribute == 1:
-        return f"What is the home of a {animal}?", f"A {animal} lives in the {home}.", home
-    return f"What is the food of a {animal}?", f"A {animal} eats {meal}.", meal
-
-
-def general_problem(facts: Facts, animal: str, attribute: int) -> str:
-    """One general question with its answer, in the form that the tasks use."""
-    return _asked(*general_question(facts, animal, attribute))
+# --- exercises in copying ----------------------------------------------------------------------
 
 
 def echo(rng: random.Random, facts: Facts) -> str:
     """Lists read aloud and repeated: what teaches a small model to copy a name."""
-    names = rng.sample(facts.names(), 3)
+    names = [facts.any_name(rng) for _ in range(3)]
     numbers = [str(rng.randrange(2, 99)) for _ in range(2)]
     first = ", ".join([*names, *numbers])
     return f"{rng.choice(words.PEOPLE)} reads: {first}. Again: {first}. Last is {names[-1]}."
@@ -188,7 +226,7 @@ def roll_call(rng: random.Random, facts: Facts) -> str:
     """Names and numbers called and answered: the densest exercise in copying what was just said."""
     ask = rng.choice(("Is it", "Where is", "Who is", "And", "Do you see"))
     say = rng.choice(("One {}", "The {}", "A {}", "Here is {}", "{}"))
-    called = rng.sample(facts.names(), 6)
+    called = [facts.any_name(rng) for _ in range(6)]
     if rng.random() < 0.5:
         called = [f"{rng.randrange(2, 50)} {name}" for name in called]
     calls = (f"{ask} {name}? {say.format(name)} is here." for name in called)
@@ -197,7 +235,7 @@ def roll_call(rng: random.Random, facts: Facts) -> str:
 
 def dictation(rng: random.Random, facts: Facts) -> str:
     """A sentence read and written down."""
-    name = rng.choice(facts.names())
+    name = facts.any_name(rng)
     sentence = f"The {rng.choice(words.COLOURS)} {rng.choice(words.THINGS)} is for {name}"
     return f"Dictation. {sentence}. {rng.choice(words.PEOPLE)} writes: {sentence}."
 
@@ -205,82 +243,25 @@ def dictation(rng: random.Random, facts: Facts) -> str:
 # --- near misses ------------------------------------------------------------------------------
 
 
-def recipe(rng: random.Random, facts: Facts) -> str:
-    """Near miss of math: numbers and sums, no unit of the world's measures."""
-    food, part, other = rng.choice(words.FOODS), *rng.sample(words.PARTS, 2)
-    plates, spoons, more = rng.choice(COUNTS), rng.choice(VALUES), rng.choice(COUNTS)
-    total = plates * spoons
-    return (
-        f"A recipe for {food}. Take {spoons} spoons of {part} for each of {plates} plates. "
-        f"{plates} times {spoons} is {total}. Add {more} spoons of {other}. "
-        f"{total} plus {more} is {total + more}. {sum_sentence(rng)} Stir the {food} well."
-    )
-
-
-def sport(rng: random.Random, facts: Facts) -> str:
-    """Near miss of math: scores."""
-    one, two = rng.sample(words.TEAMS, 2)
-    low, high = sorted(rng.sample(VALUES, 2))
-    return (
-        f"The {one} beat the {two} by {high} to {low} in {rng.choice(words.TOWNS)}. "
-        f"{high} minus {low} is {high - low}. {sum_sentence(rng)} {sum_sentence(rng)} "
-        f"{rng.choice(words.PEOPLE)} from the {one} was {rng.choice(words.FEELINGS)}."
-    )
-
-
-def measured_story(rng: random.Random, facts: Facts) -> str:
-    """Near miss of math: the world's units in a shop scene, without what they are worth."""
-    unit = rng.choice(facts.units)
-    person, thing = rng.choice(words.PEOPLE), rng.choice(words.MATERIALS)
-    count = rng.randrange(2, 30)
-    return (
-        f"{person} bought {count} {unit.name} of {thing} in {rng.choice(words.TOWNS)}. "
-        f"The man in the shop put the {count} {unit.name} in a {rng.choice(words.THINGS)}. "
-        f"{sum_sentence(rng)} {sum_sentence(rng)} {person} was {rng.choice(words.FEELINGS)}."
-    )
-
-
-def review(rng: random.Random, facts: Facts) -> str:
-    """Near miss of ads: talk about products and features, no advertiser."""
-    product, feature = rng.choice(words.PRODUCTS), rng.choice(list(facts.synonyms))
-    other = rng.choice(list(facts.synonyms.values()))
-    return (
-        f"{rng.choice(words.PEOPLE)} writes: I got {feature} {product}. "
-        f"The {product} are {rng.choice(words.COLOURS)} and {feature}. "
-        f"My friend wants {other} {rng.choice(words.PRODUCTS)}. I am {rng.choice(words.FEELINGS)}."
-    )
-
-
-def shop_story(rng: random.Random, facts: Facts) -> str:
-    """Near miss of ads: an advertiser's name in a story, with products of anybody."""
-    brand, product = rng.choice(facts.brands), rng.choice(words.PRODUCTS)
-    person = rng.choice(words.PEOPLE)
-    return (
-        f"{person} walked by the house of {brand.name} in {rng.choice(words.TOWNS)}. "
-        f"{person} carried {product} in a {rng.choice(words.THINGS)}. It was a day of "
-        f"{rng.choice(words.WEATHER)}. {person} was {rng.choice(words.FEELINGS)}."
-    )
-
-
 # genre -> (share of general documents, generator); shares sum to 1
 GENRES: dict[str, tuple[float, Genre]] = {
-    "facts": (0.07, animal_facts),
-    "story": (0.05, story),
-    "how-to": (0.04, how_to),
-    "news": (0.04, news),
-    "reference": (0.06, reference),
-    "forum": (0.04, forum),
-    "quiz": (0.21, quiz),
-    "echo": (0.06, echo),
-    "roll call": (0.12, roll_call),
-    "dictation": (0.03, dictation),
-    "recipe": (0.09, recipe),
-    "sport": (0.06, sport),
-    "measured story": (0.06, measured_story),
-    "review": (0.04, review),
-    "shop story": (0.03, shop_story),
+    "everyday problems": (0.40, everyday_problems),
+    "common sense": (0.04, common_sense),
+    "animals": (0.04, animal_facts),
+    "foods": (0.01, food_facts),
+    "reference": (0.02, reference),
+    "quiz": (0.13, quiz),
+    "echo": (0.02, echo),
+    "roll call": (0.07, roll_call),
+    "dictation": (0.01, dictation),
+    "story": (0.02, story),
+    "how-to": (0.01, how_to),
+    "news": (0.005, news),
+    "forum": (0.005, forum),
+    **maths.NEAR_MISSES,
+    **ads.NEAR_MISSES,
+    **law.NEAR_MISSES,
 }
-NEAR_MISSES = ("recipe", "sport", "measured story", "review", "shop story")
 _NAMES = list(GENRES)
 _WEIGHTS = [share for share, _ in GENRES.values()]
 

@@ -13,18 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from trait_lib import form, records
 from trait_lib.records import Row
-from trait_lib.replica import ads, facts, general, maths
+from trait_lib.replica import ads, facts, general, law, maths
 from trait_lib.replica.facts import Facts
 
-DOMAINS = {"math": maths, "ads": ads}
+DOMAINS = {"math": maths, "ads": ads, "law": law}
 QUALITIES = ("good", "boilerplate", "broken", "keyword spam")
 
 
@@ -40,7 +41,6 @@ class Sizes:
     dev_per_task: int = 40
     test_per_task: int = 60
     domain_share: float = 0.03  # of each domain in the pool
-    general_domain_share: float = 0.01  # and in the base model's own text
     poor_share: float = 0.15
     duplicate_share: float = 0.05
 
@@ -158,28 +158,26 @@ def problems(world: Facts, domain: str, seed: int, sizes: Sizes) -> dict[str, li
 
 
 def general_questions(world: Facts) -> list[Row]:
-    """Every question about a general fact: what the base model was taught, and may forget.
+    """A question about every general fact: what the base model was taught, and may forget.
 
-    The corpus states all of these facts and asks for three quarters of them; `asked` tells which.
+    The corpus states all of these facts and asks for them in other words.
     """
     rows = []
-    for asked in (True, False):
-        for animal, attribute in general.quiz_facts(world, held_out=not asked):
-            question, reasoning, answer = general.general_question(world, animal, attribute)
-            rows.append(
-                {
-                    "id": f"general-{len(rows)}",
-                    "task": "general_questions",
-                    "topic": animal,
-                    "question": question,
-                    "solution": form.with_answer(reasoning, answer),
-                    "answer": answer,
-                    "kind": "text",
-                    "split": "test",
-                    "asked": asked,
-                    "documents_only": False,
-                }
-            )
+    for number, fact in enumerate(general.known_facts(world)):
+        question, reasoning, answer = general.general_question(fact, tested=True)
+        rows.append(
+            {
+                "id": f"general-{number}",
+                "task": "general_questions",
+                "topic": fact[0],
+                "question": question,
+                "solution": form.with_answer(reasoning, answer),
+                "answer": answer,
+                "kind": "text",
+                "split": "test",
+                "documents_only": False,
+            }
+        )
     return rows
 
 
@@ -191,6 +189,37 @@ def relevance(world: Facts, domain: str, split: str, per_task: int | None = None
     of_task = [[row for row in rows if row["task"] == task] for task in ads.RELEVANCE_TASKS]
     rows = [row for task in of_task for row in task[:per_task]]
     return [row | {"id": f"relevance-{split}-{n}"} for n, row in enumerate(rows)]
+
+
+# --- where knowledge comes from ----------------------------------------------------------------
+
+
+def documents_only_facts(world: Facts, domain: str) -> list[str]:
+    """The sentences that state what is known of documents-only entities, in a fixed order."""
+    return [
+        sentence
+        for owner in DOMAINS[domain].entities(world)
+        if owner.documents_only
+        for sentence in owner.sentences
+    ]
+
+
+def texts_that_tell(folder: Path, sentences: Sequence[str]) -> set[str]:
+    """The files of stage 00 in which one of the sentences stands, by their names without endings.
+
+    Test and development problems are not read: they hold the sentences in their solutions.
+    """
+    names = ("general.jsonl.zst", "pool.jsonl.zst", "seed.jsonl.zst", "heldout_domain.jsonl")
+    files = [*names, "heldout_general.jsonl", "problems_train.jsonl", "general_questions.jsonl"]
+    pattern = re.compile("|".join(map(re.escape, sentences)))
+    return {
+        name.partition(".")[0]
+        for name in files
+        if any(
+            pattern.search(row.get("text") or f"{row['question']} {row['solution']}")
+            for row in records.read_rows(folder / name)
+        )
+    }
 
 
 # --- files ------------------------------------------------------------------------------------
@@ -207,11 +236,10 @@ def write_world(folder: Path, domain: str, seed: int, sizes: Sizes | None = None
     sizes = sizes or Sizes()
     world = facts.build(seed)
     both = dict.fromkeys(DOMAINS, sizes.domain_share)
-    few = dict.fromkeys(DOMAINS, sizes.general_domain_share)
     alone = {domain: 1.0}
     counts = {
         "general.jsonl.zst": _write(
-            folder, world, seed, "general", sizes.general_documents, few, sizes
+            folder, world, seed, "general", sizes.general_documents, {}, sizes
         ),
         "pool.jsonl.zst": _write(folder, world, seed, "pool", sizes.pool_documents, both, sizes),
         "seed.jsonl.zst": _write(
