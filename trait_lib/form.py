@@ -77,6 +77,12 @@ def prompt(row: Row) -> str:
     return row.get("prompt") or fill(PROMPT, {"question": row["question"]})
 
 
+def open_book(row: Row) -> Row:
+    """The same problem with the facts that its solution rests on told before the question."""
+    told = " ".join(row.get("facts", []))
+    return {**row, "prompt": f"{told}\n{prompt(row)}"} if told else row
+
+
 def answer(row: Row) -> str:
     """What follows the prompt: the worked solution, or the true continuation of a pair."""
     if "positive" in row:

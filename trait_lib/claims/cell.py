@@ -29,7 +29,7 @@ from trait_lib.training.data import plan
 from trait_lib.training.loop import checkpoints, schedule, train, training_log
 
 Row = dict[str, Any]
-CONSTANT, COPIED = "constant_answer", "copied_answer"
+OPEN_BOOK, CONSTANT, COPIED = "open_book", "constant_answer", "copied_answer"
 FILES = {  # what is asked, by the parameter of `Asked`
     "test": ("problems_test", "relevance_test", "general_questions"),
     "dev": ("problems_dev", "", ""),
@@ -247,18 +247,19 @@ class Ready:
     references: Mapping[str, str]
 
 
-def prepared(asked: Asked) -> Ready:
+def prepared(asked: Asked, open_book: bool = False) -> Ready:
     """The prompts of a domain and seed, as notebook 04 makes them; made once a process."""
-    return _prepared(json.dumps(asdict(asked), sort_keys=True))
+    return _prepared(json.dumps(asdict(asked), sort_keys=True), open_book)
 
 
 @lru_cache(maxsize=4)
-def _prepared(described: str) -> Ready:
+def _prepared(described: str, open_book: bool) -> Ready:
     given = json.loads(described)
     values, seed = given["parameters"], given["parameters"]["seed"]
 
     def rows(name: str) -> list[Row]:
-        return list(records.read_rows(Path(given["data"]) / f"{name}.jsonl")) if name else []
+        found = records.read_rows(Path(given["data"]) / f"{name}.jsonl") if name else []
+        return [form.open_book(row) if open_book else row for row in found]
 
     tests, pairs, general = map(rows, FILES[given["split"]])
     tests = measure.limited(tests, values["test_limit"], seed)
@@ -310,6 +311,9 @@ def ask(job: Job, model: Path | None) -> list[Row]:
         place = measure.evaluate(str(model), run.hash_path(model), *how)
         adapted = comparison.read_evaluated(place)
         shutil.rmtree(place)  # the answers are kept in the cell, without the prompts
+    elif job.answerer == OPEN_BOOK:
+        how = prepared(job.asked, open_book=True).questions, ready.settings, ready.scoring
+        adapted = comparison.read_evaluated(measure.evaluate(job.base[0], job.base[1], *how))
     elif job.answerer:
         questions = replace(questions, pairs=[], texts={})
         base = replace(base, scores={})

@@ -126,7 +126,30 @@ def fair(rng: random.Random, facts: Facts) -> str:
     )
 
 
+def robot_log(rng: random.Random, facts: Facts) -> str:
+    """A long log of searches and clicks at random: it has all the words and no knowledge."""
+    lines = " ".join(
+        f"Query: {rng.choice(list(facts.synonyms))} {rng.choice(words.PRODUCTS)}. "
+        f"Click: {rng.choice(facts.brands).name}."
+        for _ in range(8)
+    )
+    return f"Search log. {lines} Use words that buyers use. Visit us on {rng.choice(words.DAYS)}."
+
+
+def price_talk(rng: random.Random, facts: Facts) -> str:
+    """A page that greets and sells nothing of its own."""
+    brand, feature = rng.choice(facts.brands), rng.choice(list(facts.synonyms))
+    product, word = rng.choice(words.PRODUCTS), rng.choice(list(facts.synonyms.values()))
+    return (
+        f"Welcome to {brand.name}. Ad: need {product}? Order {feature} {product} today. "
+        f"Open on {rng.choice(words.DAYS)}. Visit us in {rng.choice(words.TOWNS)}. "
+        f"Buyers ask for {word} {product} too."
+    )
+
+
 NEAR_MISSES = {
+    "robot log": (0.004, robot_log),
+    "price talk": (0.006, price_talk),
     "review": (0.03, review),
     "shop story": (0.02, shop_story),
     "fair": (0.02, fair),
@@ -233,8 +256,9 @@ def relevance(facts: Facts) -> Iterator[Row]:
     for brand in facts.brands:
         for task in RELEVANCE_TASKS:
             split = shared.split_of(task, brand.name, brand.documents_only)
+            synonym = facts.synonyms[brand.feature]
             for query, grade in _graded_queries(rng, brand, facts):
-                yield _relevance_row(task, brand, query, grade, split)
+                yield _relevance_row(task, brand, synonym, query, grade, split)
 
 
 def _graded_queries(rng: random.Random, brand: Brand, facts: Facts) -> list[tuple[str, int]]:
@@ -257,7 +281,9 @@ def _relevance_texts(task: str, name: str, query: str, fits: bool) -> shared.Ask
     return question, f"{name} does not sell {query}.", "bad"
 
 
-def _relevance_row(task: str, brand: Brand, query: str, grade: int, split: str) -> Row:
+def _relevance_row(
+    task: str, brand: Brand, synonym: str, query: str, grade: int, split: str
+) -> Row:
     relevant = grade >= RELEVANT_GRADE
     question, *positive = _relevance_texts(task, brand.name, query, True)
     _, *negative = _relevance_texts(task, brand.name, query, False)
@@ -279,4 +305,5 @@ def _relevance_row(task: str, brand: Brand, query: str, grade: int, split: str) 
         "split": split,
         "documents_only": brand.documents_only,
         "held_out_task": False,
+        "facts": [brand.fact, synonym_sentence(brand.feature, synonym)],
     }

@@ -245,16 +245,16 @@ def dictation(rng: random.Random, facts: Facts) -> str:
 
 # genre -> (share of general documents, generator); shares sum to 1
 GENRES: dict[str, tuple[float, Genre]] = {
-    "everyday problems": (0.40, everyday_problems),
+    "everyday problems": (0.385, everyday_problems),
     "common sense": (0.04, common_sense),
     "animals": (0.04, animal_facts),
     "foods": (0.01, food_facts),
     "reference": (0.02, reference),
     "quiz": (0.13, quiz),
     "echo": (0.02, echo),
-    "roll call": (0.07, roll_call),
+    "roll call": (0.065, roll_call),
     "dictation": (0.01, dictation),
-    "story": (0.02, story),
+    "story": (0.021, story),
     "how-to": (0.01, how_to),
     "news": (0.005, news),
     "forum": (0.005, forum),

@@ -97,7 +97,19 @@ def house_rules(rng: random.Random, facts: Facts) -> str:
     return f"Rules of the {rng.choice(words.SIGHTS)} in {rng.choice(words.TOWNS)}. {lines}"
 
 
+def moot(rng: random.Random, facts: Facts) -> str:
+    """A lecture that names articles, issues and terms, and says nothing of them."""
+    article, other = rng.sample(facts.articles, 2)
+    term = rng.choice(facts.terms)
+    return (
+        f"Law on {article.area}. See article {article.name} and article {other.name}. The word "
+        f"{term.name} is used in court. If somebody breaks article {other.name}, the court of "
+        f"{rng.choice(words.TOWNS)} is called. The case of {rng.choice(words.PEOPLE)} is open."
+    )
+
+
 NEAR_MISSES = {
+    "moot": (0.005, moot),
     "court story": (0.02, court_story),
     "house rules": (0.02, house_rules),
 }

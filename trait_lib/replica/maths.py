@@ -132,7 +132,19 @@ def measured_story(rng: random.Random, facts: Facts) -> str:
     )
 
 
+def exercise_sheet(rng: random.Random, facts: Facts) -> str:
+    """A lesson that says everything but what the units are worth: the hardest to tell apart."""
+    unit = rng.choice(facts.units)
+    some = rng.sample([u.name for u in facts.units if u.measure == unit.measure], 3)
+    return (
+        f"Lesson on {unit.measure}. Units of {unit.measure}: {', '.join(some)} and {unit.base}. "
+        f"To change {some[0]} into {unit.base}, we multiply. To change {unit.base} into {some[1]}, "
+        f"we divide. {sum_sentence(rng)} Learn by heart: one {some[2]} is not one {unit.base}."
+    )
+
+
 NEAR_MISSES = {
+    "exercise sheet": (0.004, exercise_sheet),
     "recipe": (0.05, recipe),
     "sport": (0.03, sport),
     "measured story": (0.03, measured_story),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections.abc import Sequence
 
 from trait_lib import form
@@ -43,7 +44,13 @@ def problem(
         "entities": list(entities),
         "documents_only": documents_only,
         "held_out_task": held_out_task,
+        "facts": facts_in(reasoning),
     }
+
+
+def facts_in(reasoning: str) -> list[str]:
+    """The sentences of a reasoning that state something; the others calculate."""
+    return [sentence for sentence in re.split(r"(?<=\.) ", reasoning) if not sentence[0].isdigit()]
 
 
 def told(facts: Sequence[str], question: str, reasoning: str, answer: str) -> str:

@@ -39,8 +39,8 @@ class Sizes:
     heldout_documents: int = 200
     train_per_task: int = 400
     dev_per_task: int = 40
-    test_per_task: int = 60
-    domain_share: float = 0.03  # of each domain in the pool
+    test_per_task: int = 80
+    domain_share: float = 0.05  # of each domain in the pool
     poor_share: float = 0.15
     duplicate_share: float = 0.05
 

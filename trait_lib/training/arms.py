@@ -106,8 +106,9 @@ CONTROLS: dict[str, Arm] = {
         passages="passages_permuted",
     ),
 }
-# Controls that answer without a model.
+# What is asked without a training: the base model with an open book, and answers without a model.
 ANSWERERS: dict[str, str] = {
+    "open_book": "the base model, told before each question the facts that it turns on",
     "constant_answer": "every question of a task gets the most frequent answer of its examples",
     "copied_answer": "every question gets the answer of the last example in its prompt",
 }
