@@ -42,7 +42,7 @@ PRODUCTS = (
 ).split()
 
 GOODS = (
-    "hats cups boxes books keys coins bags ropes bells kites maps pens rings spoons drums brushes"
+    "hats cups boxes books keys coins sacks ropes bells kites maps pens rings spoons drums brushes"
 ).split()
 AREAS = "property trade roads homes".split()
 FLAWS = "broken lost noisy dirty stolen hidden borrowed painted".split()
