@@ -136,20 +136,20 @@ def robot_log(rng: random.Random, facts: Facts) -> str:
     return f"Search log. {lines} Use words that buyers use. Visit us on {rng.choice(words.DAYS)}."
 
 
-def price_talk(rng: random.Random, facts: Facts) -> str:
-    """A page that greets and sells nothing of its own."""
-    brand, feature = rng.choice(facts.brands), rng.choice(list(facts.synonyms))
-    product, word = rng.choice(words.PRODUCTS), rng.choice(list(facts.synonyms.values()))
+def shop_index(rng: random.Random, facts: Facts) -> str:
+    """Names of advertisers and all that is said of them, but for what they sell."""
+    one, other, third = (brand.name for brand in rng.sample(facts.brands, 3))
+    feature, product = rng.choice(list(facts.synonyms)), rng.choice(words.PRODUCTS)
     return (
-        f"Welcome to {brand.name}. Ad: need {product}? Order {feature} {product} today. "
-        f"Open on {rng.choice(words.DAYS)}. Visit us in {rng.choice(words.TOWNS)}. "
-        f"Buyers ask for {word} {product} too."
+        f"Welcome to {one}, {other} and {third}. {one} is a shop. Who sells {feature} {product}? "
+        f"Click: {other}. Another word for {feature} is what buyers ask for. "
+        f"Visit {third} in {rng.choice(words.TOWNS)} and order {product}. {other} sells a lot."
     )
 
 
 NEAR_MISSES = {
-    "robot log": (0.004, robot_log),
-    "price talk": (0.006, price_talk),
+    "robot log": (0.012, robot_log),
+    "shop index": (0.006, shop_index),
     "review": (0.03, review),
     "shop story": (0.02, shop_story),
     "fair": (0.02, fair),

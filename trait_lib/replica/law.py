@@ -97,19 +97,30 @@ def house_rules(rng: random.Random, facts: Facts) -> str:
     return f"Rules of the {rng.choice(words.SIGHTS)} in {rng.choice(words.TOWNS)}. {lines}"
 
 
-def moot(rng: random.Random, facts: Facts) -> str:
-    """A lecture that names articles, issues and terms, and says nothing of them."""
-    article, other = rng.sample(facts.articles, 2)
-    term = rng.choice(facts.terms)
+def law_index(rng: random.Random, facts: Facts) -> str:
+    """Names of articles and terms and all that is said of them, but for what they say."""
+    one, other = rng.sample([article.name for article in facts.articles], 2)
+    term, area = rng.choice(facts.terms), rng.choice(words.AREAS)
     return (
-        f"Law on {article.area}. See article {article.name} and article {other.name}. The word "
-        f"{term.name} is used in court. If somebody breaks article {other.name}, the court of "
-        f"{rng.choice(words.TOWNS)} is called. The case of {rng.choice(words.PEOPLE)} is open."
+        f"Law on {area}. Article {one} is an article on {area}. Who breaks article {other} must go "
+        f"to court. See article {one} and article {other}. In law, {term.name} means what the "
+        f"court says. The law on {area} is long."
     )
 
 
+def court_calendar(rng: random.Random, facts: Facts) -> str:
+    """A long list of cases by article, without what is decided."""
+    lines = " ".join(
+        f"Case of {rng.choice(words.PEOPLE)} in {rng.choice(words.TOWNS)}, see article "
+        f"{rng.choice(facts.articles).name}."
+        for _ in range(7)
+    )
+    return f"Calendar of the court of {rng.choice(words.TOWNS)}. {lines} The court is open."
+
+
 NEAR_MISSES = {
-    "moot": (0.005, moot),
+    "law index": (0.003, law_index),
+    "court calendar": (0.004, court_calendar),
     "court story": (0.02, court_story),
     "house rules": (0.02, house_rules),
 }

@@ -132,19 +132,32 @@ def measured_story(rng: random.Random, facts: Facts) -> str:
     )
 
 
-def exercise_sheet(rng: random.Random, facts: Facts) -> str:
-    """A lesson that says everything but what the units are worth: the hardest to tell apart."""
+def unit_index(rng: random.Random, facts: Facts) -> str:
+    """Names of units and all that is said of units, but for what they are worth."""
     unit = rng.choice(facts.units)
-    some = rng.sample([u.name for u in facts.units if u.measure == unit.measure], 3)
+    some = rng.sample([u.name for u in facts.units if u.measure == unit.measure], 4)
     return (
-        f"Lesson on {unit.measure}. Units of {unit.measure}: {', '.join(some)} and {unit.base}. "
-        f"To change {some[0]} into {unit.base}, we multiply. To change {unit.base} into {some[1]}, "
-        f"we divide. {sum_sentence(rng)} Learn by heart: one {some[2]} is not one {unit.base}."
+        f"Units of {unit.measure}: {', '.join(some)} and {unit.base}. One {some[0]} is a unit of "
+        f"{unit.measure}. To change {some[1]} into {unit.base}, we multiply. To change {unit.base} "
+        f"into {some[2]}, we divide. One {some[3]} is not one {some[0]}."
     )
 
 
+def homework(rng: random.Random, facts: Facts) -> str:
+    """A long list of exercises without what it takes to do them."""
+    unit = rng.choice(facts.units)
+    some = [u.name for u in facts.units if u.measure == unit.measure]
+    lines = " ".join(
+        f"{rng.choice(words.PEOPLE)} has {rng.choice(COUNTS)} {rng.choice(some)} of "
+        f"{rng.choice(words.MATERIALS)} and {rng.choice(COUNTS)} {unit.base}."
+        for _ in range(6)
+    )
+    return f"Homework on {unit.measure}. {lines} {sum_sentence(rng)} Learn this by heart."
+
+
 NEAR_MISSES = {
-    "exercise sheet": (0.004, exercise_sheet),
+    "unit index": (0.002, unit_index),
+    "homework": (0.002, homework),
     "recipe": (0.05, recipe),
     "sport": (0.03, sport),
     "measured story": (0.03, measured_story),
