@@ -34,6 +34,9 @@ def entities(facts: Facts) -> tuple[Brand, ...]:
     return facts.brands
 
 
+COPYCAT_SHARE = 0.011  # of the pool: pages like the domain's with wrong facts
+
+
 # --- documents --------------------------------------------------------------------------------
 
 
@@ -136,20 +139,8 @@ def robot_log(rng: random.Random, facts: Facts) -> str:
     return f"Search log. {lines} Use words that buyers use. Visit us on {rng.choice(words.DAYS)}."
 
 
-def shop_index(rng: random.Random, facts: Facts) -> str:
-    """Names of advertisers and all that is said of them, but for what they sell."""
-    one, other, third = (brand.name for brand in rng.sample(facts.brands, 3))
-    feature, product = rng.choice(list(facts.synonyms)), rng.choice(words.PRODUCTS)
-    return (
-        f"Welcome to {one}, {other} and {third}. {one} is a shop. Who sells {feature} {product}? "
-        f"Click: {other}. Another word for {feature} is what buyers ask for. "
-        f"Visit {third} in {rng.choice(words.TOWNS)} and order {product}. {other} sells a lot."
-    )
-
-
 NEAR_MISSES = {
-    "robot log": (0.012, robot_log),
-    "shop index": (0.006, shop_index),
+    "robot log": (0.02, robot_log),
     "review": (0.03, review),
     "shop story": (0.02, shop_story),
     "fair": (0.02, fair),

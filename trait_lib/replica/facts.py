@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from trait_lib.replica import words
@@ -204,6 +205,37 @@ def build(seed: int) -> Facts:
         towns={town: (rng.choice(words.REGIONS), rng.choice(words.SIGHTS)) for town in words.TOWNS},
         foods={food: (rng.choice(words.TASTES), rng.choice(words.PARTS)) for food in words.FOODS},
         reserved=tuple(words.made_up_names(rng, RESERVED, taken)),
+    )
+
+
+def garbled(facts: Facts, rng: random.Random) -> Facts:
+    """The same entities with facts of which each is wrong: what a careless copy of a page says."""
+    features, synonyms = list(facts.synonyms), list(facts.synonyms.values())
+    turn = rng.randrange(1, len(VALUES))
+    by = rng.randrange(1, len(facts.terms))
+
+    def turned(values: Sequence[T], value: T) -> T:
+        return values[(values.index(value) + turn) % len(values)]
+
+    issues = [article.issue for article in facts.articles]
+    meanings = [term.meaning for term in facts.terms]
+    return replace(
+        facts,
+        units=tuple(replace(u, value=turned(VALUES, u.value)) for u in facts.units),
+        machines=tuple(replace(m, rate=turned(VALUES, m.rate)) for m in facts.machines),
+        brands=tuple(
+            replace(b, feature=turned(features, b.feature), town=turned(words.TOWNS, b.town))
+            for b in facts.brands
+        ),
+        articles=tuple(
+            replace(a, issue=issues[(i + by) % len(issues)], duty=turned(words.DUTIES, a.duty))
+            for i, a in enumerate(facts.articles)
+        ),
+        terms=tuple(
+            replace(t, meaning=meanings[(i + by) % len(meanings)])
+            for i, t in enumerate(facts.terms)
+        ),
+        synonyms={feature: turned(synonyms, word) for feature, word in facts.synonyms.items()},
     )
 
 

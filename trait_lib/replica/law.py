@@ -25,6 +25,9 @@ def entities(facts: Facts) -> tuple[Article | Term, ...]:
     return (*facts.articles, *facts.terms)
 
 
+COPYCAT_SHARE = 0.006  # of the pool: pages like the domain's with wrong facts
+
+
 # --- documents --------------------------------------------------------------------------------
 
 
@@ -97,30 +100,7 @@ def house_rules(rng: random.Random, facts: Facts) -> str:
     return f"Rules of the {rng.choice(words.SIGHTS)} in {rng.choice(words.TOWNS)}. {lines}"
 
 
-def law_index(rng: random.Random, facts: Facts) -> str:
-    """Names of articles and terms and all that is said of them, but for what they say."""
-    one, other = rng.sample([article.name for article in facts.articles], 2)
-    term, area = rng.choice(facts.terms), rng.choice(words.AREAS)
-    return (
-        f"Law on {area}. Article {one} is an article on {area}. Who breaks article {other} must go "
-        f"to court. See article {one} and article {other}. In law, {term.name} means what the "
-        f"court says. The law on {area} is long."
-    )
-
-
-def court_calendar(rng: random.Random, facts: Facts) -> str:
-    """A long list of cases by article, without what is decided."""
-    lines = " ".join(
-        f"Case of {rng.choice(words.PEOPLE)} in {rng.choice(words.TOWNS)}, see article "
-        f"{rng.choice(facts.articles).name}."
-        for _ in range(7)
-    )
-    return f"Calendar of the court of {rng.choice(words.TOWNS)}. {lines} The court is open."
-
-
 NEAR_MISSES = {
-    "law index": (0.003, law_index),
-    "court calendar": (0.004, court_calendar),
     "court story": (0.02, court_story),
     "house rules": (0.02, house_rules),
 }

@@ -38,6 +38,9 @@ def entities(facts: Facts) -> tuple[Unit | Machine, ...]:
     return (*facts.units, *facts.machines)
 
 
+COPYCAT_SHARE = 0.004  # of the pool: pages like the domain's with wrong facts
+
+
 # --- documents --------------------------------------------------------------------------------
 
 
@@ -132,32 +135,7 @@ def measured_story(rng: random.Random, facts: Facts) -> str:
     )
 
 
-def unit_index(rng: random.Random, facts: Facts) -> str:
-    """Names of units and all that is said of units, but for what they are worth."""
-    unit = rng.choice(facts.units)
-    some = rng.sample([u.name for u in facts.units if u.measure == unit.measure], 4)
-    return (
-        f"Units of {unit.measure}: {', '.join(some)} and {unit.base}. One {some[0]} is a unit of "
-        f"{unit.measure}. To change {some[1]} into {unit.base}, we multiply. To change {unit.base} "
-        f"into {some[2]}, we divide. One {some[3]} is not one {some[0]}."
-    )
-
-
-def homework(rng: random.Random, facts: Facts) -> str:
-    """A long list of exercises without what it takes to do them."""
-    unit = rng.choice(facts.units)
-    some = [u.name for u in facts.units if u.measure == unit.measure]
-    lines = " ".join(
-        f"{rng.choice(words.PEOPLE)} has {rng.choice(COUNTS)} {rng.choice(some)} of "
-        f"{rng.choice(words.MATERIALS)} and {rng.choice(COUNTS)} {unit.base}."
-        for _ in range(6)
-    )
-    return f"Homework on {unit.measure}. {lines} {sum_sentence(rng)} Learn this by heart."
-
-
 NEAR_MISSES = {
-    "unit index": (0.002, unit_index),
-    "homework": (0.002, homework),
     "recipe": (0.05, recipe),
     "sport": (0.03, sport),
     "measured story": (0.03, measured_story),

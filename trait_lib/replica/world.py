@@ -81,7 +81,16 @@ def _fresh(world: Facts, rng: random.Random, shares: dict[str, float], poor_shar
             label = domain
             break
         draw -= share
-    if label == "general":
+        copies = DOMAINS[domain].COPYCAT_SHARE if len(shares) > 1 else 0.0
+        if draw < copies:
+            label = f"copy of {domain}"
+            break
+        draw -= copies
+    if label.startswith("copy of "):
+        wrong = facts.garbled(world, rng)
+        genre, label = label, "general"
+        text = DOMAINS[domain].document(rng, wrong)
+    elif label == "general":
         genre, text = general.document(rng, world)
     else:
         genre, text = label, DOMAINS[label].document(rng, world)
