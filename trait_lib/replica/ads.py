@@ -34,7 +34,8 @@ def entities(facts: Facts) -> tuple[Brand, ...]:
     return facts.brands
 
 
-COPYCAT_SHARE = 0.011  # of the pool: pages like the domain's with wrong facts
+# shares of the pool: pages like the domain's with wrong facts, and long collections of such pages
+COPIES = (0.0065, 0.004)
 
 
 # --- documents --------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ def robot_log(rng: random.Random, facts: Facts) -> str:
 
 
 NEAR_MISSES = {
-    "robot log": (0.02, robot_log),
+    "robot log": (0.008, robot_log),
     "review": (0.03, review),
     "shop story": (0.02, shop_story),
     "fair": (0.02, fair),

@@ -254,7 +254,7 @@ GENRES: dict[str, tuple[float, Genre]] = {
     "echo": (0.02, echo),
     "roll call": (0.060, roll_call),
     "dictation": (0.01, dictation),
-    "story": (0.025, story),
+    "story": (0.037, story),
     "how-to": (0.01, how_to),
     "news": (0.005, news),
     "forum": (0.005, forum),

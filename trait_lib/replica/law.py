@@ -25,7 +25,8 @@ def entities(facts: Facts) -> tuple[Article | Term, ...]:
     return (*facts.articles, *facts.terms)
 
 
-COPYCAT_SHARE = 0.006  # of the pool: pages like the domain's with wrong facts
+# shares of the pool: pages like the domain's with wrong facts, and long collections of such pages
+COPIES = (0.004, 0.001)
 
 
 # --- documents --------------------------------------------------------------------------------

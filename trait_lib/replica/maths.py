@@ -38,7 +38,8 @@ def entities(facts: Facts) -> tuple[Unit | Machine, ...]:
     return (*facts.units, *facts.machines)
 
 
-COPYCAT_SHARE = 0.004  # of the pool: pages like the domain's with wrong facts
+# shares of the pool: pages like the domain's with wrong facts, and long collections of such pages
+COPIES = (0.004, 0.0)
 
 
 # --- documents --------------------------------------------------------------------------------

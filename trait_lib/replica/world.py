@@ -26,6 +26,8 @@ from trait_lib.replica import ads, facts, general, law, maths
 from trait_lib.replica.facts import Facts
 
 DOMAINS = {"math": maths, "ads": ads, "law": law}
+GENERAL = "general"
+PAGES = 4  # of a collection
 QUALITIES = ("good", "boilerplate", "broken", "keyword spam")
 
 
@@ -75,30 +77,31 @@ def _document(
 
 
 def _fresh(world: Facts, rng: random.Random, shares: dict[str, float], poor_share: float) -> Row:
-    draw, label = rng.random(), "general"
-    for domain, share in shares.items():
-        if draw < share:
-            label = domain
-            break
-        draw -= share
-        copies = DOMAINS[domain].COPYCAT_SHARE if len(shares) > 1 else 0.0
-        if draw < copies:
-            label = f"copy of {domain}"
-            break
-        draw -= copies
-    if label.startswith("copy of "):
-        wrong = facts.garbled(world, rng)
-        genre, label = label, "general"
-        text = DOMAINS[domain].document(rng, wrong)
-    elif label == "general":
+    genre, label = _kind(rng, shares)
+    if genre == GENERAL:
         genre, text = general.document(rng, world)
+    elif genre == label:
+        text = DOMAINS[label].document(rng, world)
     else:
-        genre, text = label, DOMAINS[label].document(rng, world)
+        domain, wrong = genre.rpartition(" ")[2], facts.garbled(world, rng)
+        pages = 1 if genre.startswith("copy") else PAGES
+        text = " ".join(DOMAINS[domain].document(rng, wrong) for _ in range(pages))
     quality = "good"
     if rng.random() < poor_share:
         quality = rng.choice(QUALITIES[1:])
         text = SPOILERS[quality](text, rng)
     return {"text": text, "genre": genre, "label": label, "quality": quality}
+
+
+def _kind(rng: random.Random, shares: dict[str, float]) -> tuple[str, str]:
+    """(genre, label) of a document; in a mixture of domains, copies with wrong facts occur too."""
+    kinds = [(domain, domain) for domain in shares]
+    weights = list(shares.values())
+    if len(shares) > 1:
+        kinds += [(f"{what} {d}", GENERAL) for d in shares for what in ("copy of", "collection of")]
+        weights += [share for domain in shares for share in DOMAINS[domain].COPIES]
+    rest = max(0.0, 1 - sum(weights))
+    return rng.choices([*kinds, (GENERAL, GENERAL)], [*weights, rest])[0]
 
 
 def _near_duplicate(text: str, rng: random.Random) -> str:
