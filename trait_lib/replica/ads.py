@@ -35,7 +35,7 @@ def entities(facts: Facts) -> tuple[Brand, ...]:
 
 
 # shares of the pool: pages like the domain's with wrong facts, and long collections of such pages
-COPIES = (0.0065, 0.004)
+COPIES = (0.007, 0.0028)
 
 
 # --- documents --------------------------------------------------------------------------------
@@ -152,6 +152,7 @@ NEAR_MISSES = {
 
 
 # what made-up shops sell, and what they say of it: the domain's words too, none of its facts
+EVERYDAY_TASKS = [*GENERATION_TASKS[:4] * 2, "query_rewriting", *RELEVANCE_TASKS]
 SOLD = [*words.GOODS, *words.PRODUCTS]
 SAID = [*words.PLAIN, *words.PLAIN.values(), *words.FEATURES, *words.FEATURES.values()]
 
@@ -166,7 +167,7 @@ def everyday(rng: random.Random, facts: Facts) -> str:
         feature, synonym = rng.sample([*SAID, *facts.reserved[: len(SAID) // 2]], 2)
     name, other = (name.capitalize() for name in rng.sample(facts.reserved, 2))
     shop = Brand(name, rng.choice(SOLD), feature, rng.choice(words.TOWNS))
-    task = "query_rewriting" if known else rng.choice([*TASKS, *RELEVANCE_TASKS])
+    task = "query_rewriting" if known else rng.choice(EVERYDAY_TASKS)
     another = [] if known else [synonym_sentence(feature, synonym)]
     if task == "query_rewriting":
         asked = _rewritten_query(feature, synonym, rng.choice(words.GOODS))

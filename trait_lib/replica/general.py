@@ -245,7 +245,7 @@ def dictation(rng: random.Random, facts: Facts) -> str:
 
 # genre -> (share of general documents, generator); shares sum to 1
 GENRES: dict[str, tuple[float, Genre]] = {
-    "everyday problems": (0.385, everyday_problems),
+    "everyday problems": (0.405, everyday_problems),
     "common sense": (0.04, common_sense),
     "animals": (0.04, animal_facts),
     "foods": (0.01, food_facts),
@@ -254,7 +254,7 @@ GENRES: dict[str, tuple[float, Genre]] = {
     "echo": (0.02, echo),
     "roll call": (0.060, roll_call),
     "dictation": (0.01, dictation),
-    "story": (0.037, story),
+    "story": (0.017, story),
     "how-to": (0.01, how_to),
     "news": (0.005, news),
     "forum": (0.005, forum),
