@@ -23,8 +23,9 @@ import numpy as np
 from trait_lib import code, corpora, form, records, run
 from trait_lib.evaluation import comparison, fewshot, measure, pairwise
 from trait_lib.evaluation.inference import generation
+from trait_lib.replica import facts, world
 from trait_lib.replica.stand_ins import judge as stand_in
-from trait_lib.training import launch
+from trait_lib.training import arms, launch
 from trait_lib.training.data import plan
 from trait_lib.training.loop import checkpoints, schedule, train, training_log
 
@@ -138,6 +139,7 @@ def run_cell(job: Job) -> Row:
         {"task": row["name"], "metric": row["unit"], "value": row["adapted"], "n": row["n"]}
         for row in table
     ]
+    rows += world_rows(job) if job.arm == arms.BASE else []
     rows += [
         {"task": name, "metric": "seconds", "value": value, "n": 1}
         for name, value in seconds.items()
@@ -155,6 +157,30 @@ def run_cell(job: Job) -> Row:
         shutil.rmtree(model)
     records.write_json(folder / "cell.json", record)
     return record
+
+
+def world_rows(job: Job) -> list[Row]:
+    """What the gates ask of the world itself: precision of the selections, and where facts stand.
+
+    The facts of documents-only entities are looked for in every text of notebook 00 and in the
+    passages; counted are those texts, beside pool, seed and held-out documents, that hold one.
+    """
+    folder = Path(job.asked.data)
+    report = records.read_json(folder.parent / "01_data_selection" / "report.json")
+    rows = [
+        {"task": f"{one['selection']} selection", "metric": "precision", "value": one["precision"],
+         "n": one["documents"]}
+        for one in report["selections"]
+        if one.get("precision") is not None
+    ]  # fmt: skip
+    if job.domain in world.DOMAINS:
+        told = world.documents_only_facts(facts.build(job.seed), job.domain)
+        files = world.texts_that_tell(folder, told) - {"pool", "seed", "heldout_domain"}
+        passages = folder.parent / "02_passage_generation" / "passages.jsonl"
+        found = world.holds_one(passages, told)
+        rows.append({"task": "documents-only facts", "metric": "texts that tell one elsewhere",
+                     "value": len(files) + found, "n": len(told)})  # fmt: skip
+    return rows
 
 
 # --- training ---------------------------------------------------------------------------------

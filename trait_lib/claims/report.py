@@ -139,6 +139,68 @@ def controls(found: verdicts.Scores) -> list[Row]:
     return [r for one in verdicts.domains_of(found) for r in verdicts.remains(found, one, names)]
 
 
+# gate -> (what it asks, test of the value); the bounds are those that the world was built to
+OPEN, CLOSED, LEARNED, HEADROOM, ALIKE = 0.6, 0.25, 0.9, 0.95, 0.05
+GENERAL_BETWEEN = (0.8, 0.97)
+SUMS = (MEAN, PASSAGES, DOCUMENTS, HELD_OUT, GENERAL)  # beside the tasks themselves
+ON_REAL_TEXT = {  # precision on the open mixture of real text, tests/bench/mixture.py
+    ("math", "DSIR selection"): 0.95,
+    ("math", "classifier selection"): 0.92,
+    ("ads", "DSIR selection"): 0.52,
+    ("ads", "classifier selection"): 0.80,
+}
+
+
+def gates(found: verdicts.Scores) -> list[Row]:
+    """Whether the world is an instrument: what each gate asks, and the mean over seeds of it.
+
+    None of them compares two arms. A task scored by AUC has no closed-book bound.
+    """
+    rows: list[Row] = []
+
+    def gate(domain: str, name: str, value: float, wanted: str, passed: bool) -> None:
+        rows.append({"domain": domain, "gate": name, "value": value, "wanted": wanted,
+                     "passed": "yes" if passed else "no"})  # fmt: skip
+
+    for domain in verdicts.domains_of(found):
+        of = {
+            name[1:]: sum(values.values()) / len(values)
+            for name, values in found.items()
+            if name[0] == domain
+        }
+        asked = [task for arm, task, metric in of if (arm, metric) == ("base", "accuracy")]
+        tasks = [
+            task
+            for task in asked
+            if task not in SUMS and ("constant_answer", task, "accuracy") in of
+        ]
+        for task in tasks:
+            told, closed = of.get(("open_book", task, "accuracy")), of["base", task, "accuracy"]
+            guess = of["constant_answer", task, "accuracy"]
+            if told is not None:
+                gate(domain, f"{task}: told the facts", told, f">= {OPEN}", told >= OPEN)
+            gate(domain, f"{task}: not told", closed, f"<= {CLOSED}", closed <= CLOSED)
+            gate(domain, f"{task}: a constant answer", guess, f"<= {CLOSED}", guess <= CLOSED)
+        if (key := ("base_finetuned", PASSAGES, "accuracy")) in of:
+            gate(domain, "learned by fine-tuning", of[key], f">= {LEARNED}", of[key] >= LEARNED)
+        elsewhere = of.get(("base", "documents-only facts", "texts that tell one elsewhere"))
+        if elsewhere is not None:
+            gate(domain, "texts that tell documents-only facts elsewhere", elsewhere, "0",
+                 elsewhere == 0)  # fmt: skip
+        for (where, ranking), wanted in ON_REAL_TEXT.items():
+            value = of.get(("base", ranking, "precision"))
+            if where == domain and value is not None:
+                gate(domain, f"precision of {ranking}", value, f"{wanted} +- {ALIKE}",
+                     abs(value - wanted) <= ALIKE + 1e-9)  # fmt: skip
+        best = max(value for (_, task, metric), value in of.items()
+                   if (task, metric) == (MEAN, "accuracy"))  # fmt: skip
+        gate(domain, "mean of tasks of the best arm", best, f"<= {HEADROOM}", best <= HEADROOM)
+        known, (low, high) = of["base", GENERAL, "accuracy"], GENERAL_BETWEEN
+        gate(domain, "general questions of the base", known, f"{low} to {high}",
+             low <= known <= high)  # fmt: skip
+    return rows
+
+
 def power(rows: Sequence[Mapping[str, Any]], planned: int) -> list[Row]:
     """Spread over the development seeds, and what `planned` seeds would find."""
     found = scores(rows, development=True)

@@ -223,15 +223,16 @@ def texts_that_tell(folder: Path, sentences: Sequence[str]) -> set[str]:
     """
     names = ("general.jsonl.zst", "pool.jsonl.zst", "seed.jsonl.zst", "heldout_domain.jsonl")
     files = [*names, "heldout_general.jsonl", "problems_train.jsonl", "general_questions.jsonl"]
+    return {name.partition(".")[0] for name in files if holds_one(folder / name, sentences)}
+
+
+def holds_one(file: Path, sentences: Sequence[str]) -> bool:
+    """Whether one of the sentences stands in a row of a file of documents or problems."""
     pattern = re.compile("|".join(map(re.escape, sentences)))
-    return {
-        name.partition(".")[0]
-        for name in files
-        if any(
-            pattern.search(row.get("text") or f"{row['question']} {row['solution']}")
-            for row in records.read_rows(folder / name)
-        )
-    }
+    return any(
+        pattern.search(row.get("text") or f"{row['question']} {row['solution']}")
+        for row in records.read_rows(file)
+    )
 
 
 # --- files ------------------------------------------------------------------------------------
