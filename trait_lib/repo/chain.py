@@ -220,7 +220,7 @@ def finish(stage: str, values: Values) -> Path:
         **records.read_json(pending),
         "inputs": inputs,
         "fingerprints": {
-            name: fingerprint(path) for name in mine if (path := params.titled(name)).exists()
+            name: fingerprint(file) for name in mine if (file := params.titled(name)).exists()
         },
         "manifest": run.hash_file(manifest),
     }
