@@ -69,7 +69,8 @@ def test_the_domain_is_a_minority_of_the_pool_and_each_quality_occurs_in_it(fold
     found = {row["quality"] for row in labels if row["label"] == domain}
     assert found == set(world.QUALITIES)
     genres = {row["genre"] for row in labels}
-    assert genres == {*general.GENRES, *world.DOMAINS}
+    copies = {f"{what} {one}" for what in ("copy of", "collection of") for one in world.DOMAINS}
+    assert {*general.GENRES, *world.DOMAINS} <= genres <= {*general.GENRES, *world.DOMAINS, *copies}
 
 
 @pytest.mark.parametrize("domain", world.DOMAINS)
@@ -112,7 +113,7 @@ def test_facts_of_documents_only_entities_stand_in_domain_documents_and_nowhere_
     folders, domain
 ):
     facts_told = world.documents_only_facts(facts.build(0), domain)
-    assert len(facts_told) >= 20
+    assert len(facts_told) >= 12
     assert world.texts_that_tell(folders[domain], facts_told) == {"pool", "seed", "heldout_domain"}
 
 

@@ -180,17 +180,16 @@ def build(seed: int) -> Facts:
     taken = words.every_english_word()
     units: list[Unit] = []
     machines: list[Machine] = []
+    values = iter(_spread(rng, VALUES, UNITS_PER_MEASURE * len(MEASURES)))
+    rates = iter(_spread(rng, VALUES, MACHINES_PER_MEASURE * len(MEASURES)))
     for measure in MEASURES:
         (base,) = words.made_up_names(rng, 1, taken)
-        values = _spread(rng, VALUES, UNITS_PER_MEASURE)
-        names = words.made_up_names(rng, UNITS_PER_MEASURE, taken)
-        for i, (name, value) in enumerate(zip(names, values, strict=True)):
-            units.append(Unit(name, measure, base, value, _documents_only(i, UNITS_PER_MEASURE)))
-        rates = _spread(rng, VALUES, MACHINES_PER_MEASURE)
-        mills = words.made_up_names(rng, MACHINES_PER_MEASURE, taken)
-        for i, (name, rate) in enumerate(zip(mills, rates, strict=True)):
+        for i, name in enumerate(words.made_up_names(rng, UNITS_PER_MEASURE, taken)):
+            hidden = _documents_only(i, UNITS_PER_MEASURE)
+            units.append(Unit(name, measure, base, next(values), hidden))
+        for i, name in enumerate(words.made_up_names(rng, MACHINES_PER_MEASURE, taken)):
             hidden = _documents_only(i, MACHINES_PER_MEASURE)
-            machines.append(Machine(name, measure, base, rate, hidden))
+            machines.append(Machine(name, measure, base, next(rates), hidden))
     return Facts(
         units=tuple(units),
         machines=tuple(machines),
