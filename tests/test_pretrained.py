@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, GPT2Config, MistralConfig, PreTrainedTokenizerFast
 
-from trait_lib import ROOT, pretrained, run
+from trait_lib import ROOT, params, pretrained, run
 
 END, TURN, BEGIN = "<|endoftext|>", "<|im_end|>", "<s>"
 TEXT = "Ann has 12 tiles,\n\nand Bo has 30.  The answer is 42. Zwölf naïve Füchse; ﬁnal café."
@@ -140,7 +140,7 @@ def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(tmp_path):
 
 
 def test_a_folder_is_found_from_the_repository_and_named_in_full(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrained, "ROOT", tmp_path)
+    monkeypatch.setattr(params, "ROOT", tmp_path)
     save(tmp_path / "models/mine")
     monkeypatch.chdir(ROOT)
     for name in ("models/mine", "./models/mine", str(tmp_path / "models/mine")):
