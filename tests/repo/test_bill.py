@@ -147,7 +147,7 @@ def test_make_stops_before_the_first_notebook(tmp_path, monkeypatch):
 def test_the_dry_runs_of_the_notebooks_agree_with_the_bill_to_the_cent(tier):
     values, assumptions = bill.values_of("math", tier), costs.assumed(tier)
     before = whole(values, assumptions).money
-    for name in run.STAGES:
+    for name in costs.ITEMS:
         stage = run.open_stage(name, {**values[name], "dry_run": True})
         said = bill.of(stage)
         money = bill.total(bill.items(values, assumptions)[name]).money
