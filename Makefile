@@ -256,7 +256,8 @@ platforms: | $(ENVIRONMENT)
 test-notebooks: export TRAIT_RUNS := $(RUNS)/test-notebooks
 test-notebooks: | $(ENVIRONMENT)
 	@rm -rf "$$TRAIT_RUNS" && mkdir -p "$$TRAIT_RUNS"
-	@$(PY) -m pytest -o addopts= -q -p no:cacheprovider --nbval --nbval-current-env --durations=10 \
+	@$(PY) -m pytest -o addopts= -q -p no:cacheprovider -p tests.nbval_tolerance --nbval --nbval-current-env \
+	  --durations=10 \
 	  $(STAGES:%=notebooks/%.ipynb) >"$$TRAIT_RUNS/log" 2>&1; \
 	code=$$?; cat "$$TRAIT_RUNS/log"; [ $$code = 0 ] && rm -rf "$$TRAIT_RUNS"; exit $$code
 

@@ -92,8 +92,10 @@ def cells(stage, kind):
 def test_the_notebooks_stay_readable():
     code_cells = {stage: cells(stage, "code") for stage in run.STAGES}
     lines = sum(len(cell.splitlines()) for group in code_cells.values() for cell in group)
-    assert lines <= 1_100
-    assert len(code_cells["01_data_selection"]) <= 28
+    # 150 lines and two cells of 01 more than the rule of old: methods shown in a few lines, beside
+    # an assertion that the library gives the same
+    assert lines <= 1_250
+    assert len(code_cells["01_data_selection"]) <= 30
 
 
 @pytest.mark.parametrize("stage", run.STAGES)

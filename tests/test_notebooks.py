@@ -11,6 +11,7 @@ import statistics
 import nbformat
 import pytest
 
+from tests import nbval_tolerance
 from trait_lib import ROOT, params, run
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -91,7 +92,7 @@ def branches(source):
 def test_notebook_01_reads_like_the_paper():
     path = ROOT / "notebooks/01_data_selection.ipynb"
     code = [cell.source for cell in cells(path, "code")]
-    assert len(code) <= 28
+    assert len(code) <= 30  # two of them show a method by hand
     for source in code:
         assert len(branches(source)) <= 1, source
         nodes = ast.walk(ast.parse(source))
@@ -177,11 +178,11 @@ def has_text(cell):
 
 
 @notebooks
-def test_at_least_half_of_the_outputs_are_really_compared(path):
+def test_at_least_seven_in_ten_outputs_are_really_compared(path):
     producing = [cell for cell in cells(path, "code") if cell.outputs]
     compared = [cell for cell in producing if has_text(cell) and not ignored(cell)]
     assert len(compared) >= 5
-    assert len(compared) >= len(producing) / 2, [c.source[:50] for c in producing if ignored(c)]
+    assert len(compared) >= 0.7 * len(producing), [c.source[:50] for c in producing if ignored(c)]
     assert not any("NBVAL_SKIP" in cell.source for cell in producing)
 
 
@@ -190,3 +191,5 @@ def test_the_marks_for_nbval_are_the_first_line_of_their_cell(path):
     for cell in cells(path, "code"):
         if "NBVAL" in cell.source:
             assert cell.source.startswith("# NBVAL_IGNORE_OUTPUT\n")
+        if "# equal within" in cell.source:
+            assert 0 < nbval_tolerance.tolerance(cell.source) <= 0.3
