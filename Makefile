@@ -62,7 +62,7 @@ export DATA
 ROOMS := selection passages training evaluation contamination growth
 
 .PHONY: help plan reproduce smoke test test-units test-notebooks test-pages test-walk lab ray tensorboard env \
-  notebooks html claims claims-sweep claims-curve claims-commit laptop-arms lint clean clean-runs check check-hub \
+  notebooks refresh html claims claims-sweep claims-curve claims-commit laptop-arms lint clean clean-runs check check-hub \
   platforms bench $(ROOMS:%=bench-%) bench-mixture $(STAGES)
 
 help:
@@ -82,6 +82,7 @@ help:
 	@echo '  make laptop-arms DATA=path HOURS=1   all arms on a real model of 135M parameters; resumes'
 	@echo '  make lab            JupyterLab on the notebooks (LAB_ARGS=...) 1 min more to install, network'
 	@echo '  make notebooks      refresh the committed notebooks and figures; all changes committed first: 10 min'
+	@echo '  make refresh        numbers in README and notebooks from their files    half a minute'
 	@echo '  make test-pages     the pages in headless Chromium, with axe-core; needs chromium and npm: 1 min'
 	@echo '  make html           render the pages of a run again            seconds'
 	@echo '  make teacher        serve a model: GGUF=file or its address on the Hub, PORT=8080; without GGUF'
@@ -271,6 +272,10 @@ notebooks: | $(ENVIRONMENT)
 	@$(TRAIT) committed
 	@$(MAKE) --no-print-directory reproduce DOMAIN=math TIER=replica SEED=0 ARM=trait
 	@$(TRAIT) publish
+
+# the claims card, README's tables and every number that a mark binds to a file
+refresh: | $(ENVIRONMENT)
+	@$(TRAIT) refresh
 
 # The other tools have an environment of their own, from tests/bench/<room>.txt.
 bench: $(ROOMS:%=bench-%)

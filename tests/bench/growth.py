@@ -11,7 +11,8 @@ and server are those of `make bench-selection`, `bench-training` and `bench-pass
 
     make bench-growth                         about five minutes on two idle cores
     make bench-growth BENCH_ARGS=--quick      half a minute, without meaning, and nothing is kept
-    python tests/bench/growth.py --readme     the table of README again, from the results
+
+README shows the results (`make refresh`).
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(HERE)]
 
+from trait_lib.repo.numbers import refresh  # noqa: E402
+
 RESULTS = HERE / "results" / "growth.json"
 FACTORS = (1, 4, 16)
 FULL = {"documents": 10_000, "steps": 60, "requests": 800}
 QUICK = {"documents": 100, "steps": 8, "requests": 50}
-MARKS = ("<!-- growth: from tests/bench/results/growth.json -->", "<!-- end of growth -->")
 Row = dict[str, Any]
 
 
@@ -186,43 +188,10 @@ def exponents(rows: list[Row]) -> dict[str, dict[str, float]]:
 # --- showing ----------------------------------------------------------------------------------
 
 
-def table(result: dict[str, Any] | None) -> str:
-    """The results as a table of Markdown; None: there are none yet."""
-    if result is None:
-        return "How time and memory grow is not measured yet; the command is `make bench-growth`."
-    lines = [
-        "| work | 1 time | 4 times | 16 times | exponent of the time | of the memory |",
-        "|---|---|---|---|---|---|",
-    ]
-    for what, slopes in result["exponents"].items():
-        some = [row for row in result["rows"] if row["what"] == what]
-        cells = [f"{r['size']:,} {r['unit']}: {r['seconds']:.1f} s, {r['memory_mb']:.0f} MB"
-                 for r in some]  # fmt: skip
-        ends = [f"{slopes[name]:.2f}" for name in ("seconds", "memory_mb")]
-        lines.append(f"| {' | '.join([what, *cells, *ends])} |")
-    told = f"`{result['command']}` on {result['cores']} CPU cores, {result['date']}"
-    return "\n".join([*lines, "", f"{told}. An exponent of 1 is proportion, 0 no growth at all."])
-
-
-def write_readme(file: Path, result: dict[str, Any] | None) -> None:
-    """Put the table between its two marks."""
-    text = file.read_text(encoding="utf-8")
-    before, _, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    made = f"{before}{MARKS[0]}\n{table(result)}\n{MARKS[1]}{after}"
-    file.write_text(made, encoding="utf-8")
-
-
-def kept() -> dict[str, Any] | None:
-    """The results of the last full measurement."""
-    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else None
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small: to see that it runs")
-    parser.add_argument("--readme", action="store_true", help="only write README's table again")
     parser.add_argument("--selection", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -230,18 +199,16 @@ def main() -> None:
     if given.selection:
         print(json.dumps(select(*given.selection)))
         return
-    if not given.readme:
-        busy = os.getloadavg()[0]
-        result = measure(QUICK if given.quick else FULL)
-        result |= {"command": "make bench-growth", "date": datetime.date.today().isoformat(),
-                   "cores": os.cpu_count(), "load_before": round(busy, 2)}  # fmt: skip
-        print(table(result))
-        if busy > 0.5:
-            print(f"the machine was busy before the run (load {busy:.1f}): times are too long")
-        if given.quick:
-            return
+    busy = os.getloadavg()[0]
+    result = measure(QUICK if given.quick else FULL)
+    result |= {"command": "make bench-growth", "date": datetime.date.today().isoformat(),
+               "cores": os.cpu_count(), "load_before": round(busy, 2)}  # fmt: skip
+    print(refresh.growth_table(result))
+    if busy > 0.5:
+        print(f"the machine was busy before the run (load {busy:.1f}): times are too long")
+    if not given.quick:
         RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    write_readme(ROOT / "README.md", kept())
+        refresh.all_texts()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from trait_lib import ROOT, params, run
+from trait_lib import ROOT, params, records, run
 from trait_lib.claims import results, settings, tasks, workers
 from trait_lib.training import arms
 
@@ -143,9 +143,13 @@ def commit(tier: str) -> list[Path]:
     for own in sorted(results.own_folder(tier).glob("*.csv")):
         results.add(results.COMMITTED / own.name, results.read(own))
         written.append(results.COMMITTED / own.name)
-    from trait_lib.claims import report
+    from trait_lib.claims import card
+    from trait_lib.repo.numbers import refresh
 
-    return [*written, report.README] if report.refresh_readme() else written
+    cells = results.own_folder(tier).glob("*/seed*/**/cell.json")
+    rows = results.read(results.COMMITTED / RESULTS)
+    card.note_commits(map(records.read_json, cells), rows, card.COMMITS)
+    return [*written, card.COMMITS, *refresh.all_texts()]
 
 
 def best_rates(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

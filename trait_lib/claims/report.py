@@ -22,14 +22,11 @@ from trait_lib.claims.claims import (
     PASSAGES,
     Comparison,
 )
-from trait_lib.records import atomic_path
 from trait_lib.training import arms
 
 Row = dict[str, Any]
 Drawn = tuple[Figure, list[Row], str]
 PREDICTIONS = ROOT / "params" / "claims_predictions.yaml"
-README = ROOT / "README.md"
-BEGIN, END = "<!-- claims: begin -->", "<!-- claims: end -->"
 SHOWN = "claim comparison domain difference low high effect p_holm seeds verdict".split()
 
 
@@ -350,36 +347,3 @@ def learning(points: Sequence[Mapping[str, Any]], text: str = "domain") -> Drawn
         rows,
         f"Bits per byte of held-out {text} text against the step, a line for each arm.",
     )
-
-
-# --- README -----------------------------------------------------------------------------------
-
-
-def markdown(table: Sequence[Mapping[str, Any]]) -> str:
-    """The claims table as README shows it."""
-    rows = overview(table) if table else []
-    if not rows:
-        return "No results are committed yet."
-    columns = list(rows[0])
-    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    lines += [f"| {' | '.join(str(row[name]) for name in columns)} |" for row in rows]
-    return "\n".join(lines)
-
-
-def refresh_readme(path: Path = README) -> bool:
-    """Write the claims table of the committed results between README's markers; was it new?
-
-    Raises:
-        ValueError: the markers are not there.
-    """
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{path}: the markers {BEGIN} and {END} are missing")
-    table = claims_table(scores(results.read(results.COMMITTED / "results.csv")))
-    new = f"{before}{BEGIN}\n{markdown(table)}\n{END}{after}"
-    if new != text:
-        with atomic_path(path) as temporary:
-            temporary.write_text(new, encoding="utf-8")
-    return new != text

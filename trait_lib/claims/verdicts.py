@@ -89,6 +89,24 @@ def verdict(row: Mapping[str, Any], least: float, margin: float = 0.0) -> str:
     return FAILS if row["high"] + margin < least else UNTOLD
 
 
+def why(row: Mapping[str, Any], least: float, margin: float = 0.0) -> str:
+    """The part of the rule that decided, in words and points; arguments as of `verdict`."""
+    if row["seeds"] < LEAST_SEEDS:
+        return f"{row['seeds']} of at least {LEAST_SEEDS} seeds"
+    if row["low"] is None:
+        return "no spread over seeds"
+    edge = f"{-100 * margin:.0f}" if margin else "0"
+    found = verdict(row, least, margin)
+    if found == HOLDS:
+        return f"interval above {edge}"
+    if found == FAILS:
+        ruled_out = f"{100 * least:.1f} points ruled out"
+        return ruled_out if least else f"interval below {edge}"
+    if row["low"] + margin > 0:
+        return f"corrected p {row['p_holm']:.2g}"
+    return f"interval holds {edge}" + (f" and {100 * least:.1f}" if least else "")
+
+
 def domain_table(found: Scores, domain: str) -> list[Row]:
     """A row for each comparison of a domain that has run, with corrected p and verdict."""
     gain = paired(found, domain, COMPARISONS[0])
@@ -113,6 +131,7 @@ def domain_table(found: Scores, domain: str) -> list[Row]:
         row["p_holm"] = _told(p)
         wanted = 0.0 if row["claim"] in ABSOLUTE else least
         row["verdict"] = verdict(row, wanted, margin)
+        row["why"] = why(row, wanted, margin)
     return rows
 
 

@@ -169,17 +169,33 @@ def picture(_args: Arguments) -> None:
     print("\n".join(run.on_this_machine(path) for path in drawing.write()))
 
 
+def refresh(_args: Arguments) -> None:
+    """Bring the claims card, README's tables and all bound numbers up to date."""
+    from trait_lib.repo.numbers import refresh as refreshing
+    from trait_lib.repo.numbers import stray
+
+    changed = refreshing.all_texts()
+    print("changed:", ", ".join(map(run.on_this_machine, changed)) or "nothing")
+    if loose := [one for path in refreshing.marks.texts() for one in stray.of_file(path)]:
+        raise RuntimeError("numbers without key or mark:\n" + "\n".join(loose))
+
+
 def publish(args: Arguments) -> None:
     """Refresh the committed notebooks and figures from a finished run."""
     from trait_lib.repo import publish as publisher
 
-    changed = publisher.publish({stage: values_of(stage, args) for stage in run.STAGES})
+    from trait_lib.repo.numbers import refresh as refreshing
+
+    values = {stage: values_of(stage, args) for stage in run.STAGES}
+    changed = publisher.publish(values)
+    refreshing.keep_run(values)
+    changed += [path for path in refreshing.all_texts() if path not in changed]
     print("changed:", ", ".join(run.on_this_machine(path) for path in changed) or "no notebook")
 
 
 COMMANDS = {
     f.__name__: f
-    for f in (check, plan, begin, end, fail, html, report, committed, picture, publish)
+    for f in (check, plan, begin, end, fail, html, report, committed, picture, publish, refresh)
 }
 OF_ONE_STAGE = (begin, end, fail)
 

@@ -36,6 +36,7 @@ MORE_TAGS = (
     "summary sup table tbody td tfoot th thead tr u wbr"
 ).split()
 TEMPLATES = ROOT / "trait_lib" / "repo" / "templates"
+CARD = ROOT / "figures" / "claims" / "card.json"
 # what may be wider than a phone can be reached by the keyboard and pans by itself
 SCROLLS = 'tabindex="0" role="group" aria-label'
 # what latex2mathml leaves in its output where it did not understand the input
@@ -359,16 +360,31 @@ def write_index(values: Mapping[str, Any]) -> Path:
     seeds = sorted(target.parent.glob("*/seed*"), key=lambda f: (f.parent.name != "data", str(f)))
     title = f"TRAIT: {values['domain']}, {values['tier']} tier"
     shown = [(_heading(folder), _finished(folder, target)) for folder in seeds]
+    arm = {"arm": _an_arm(values), **values}
+    notebook = chain.notebook_of_run(run.STAGES[-1], arm).with_suffix(".html")
     given = {"title": title, "links": links(values, target), "runs": shown}
-    _write(target, frame("runs.html.j2", **given, claims=claims_table(ROOT / "README.md")))
+    _write(target, frame("runs.html.j2", **given, card=claims(target, notebook)))
     return target
 
 
-def claims_table(readme: Path) -> str:
-    """The claims table that README holds between its markers, as HTML; "" without results."""
-    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
-    found = re.search(r"(?s)<!-- claims: begin -->\n(\|.*?)<!-- claims: end -->", text)
-    return markdown(found[1]) if found else ""
+def claims(page: Path, notebook: Path, file: Path = CARD) -> dict[str, Any]:
+    """The committed claims card with links as seen from the page; {} where there is none.
+
+    `notebook` is the run's page of notebook 05; before there is one, links lead to the committed
+    notebook.
+    """
+    if not file.exists():
+        return {}
+    card = records.read_json(file)
+    places = {name: ROOT / place for name, place in card["files"].items()}
+    shown = notebook if notebook.exists() else places["notebook"]
+    links = {name: _href(places[name], page) for name in ("numbers", "parameters")}
+    for line in card["lines"]:
+        line["links"] = {"cell": f"{_href(shown, page)}#{quote(line['heading'].replace(' ', '-'))}"}
+        if (figure := ROOT / line["figure"]).exists():
+            line["links"]["figure"] = _href(figure, page)
+        line["links"] |= links
+    return card
 
 
 def _heading(folder: Path) -> str:
