@@ -6,7 +6,6 @@ from trait_lib import ROOT
 from trait_lib.claims import __main__ as command
 from trait_lib.claims import report, results, settings, verdicts
 from trait_lib.claims.claims import DOCUMENTS, GENERAL, MEAN, PASSAGES
-from trait_lib.repo import pages
 
 
 def record(arm="trait", seed=0, manifest="a", **values):
@@ -83,13 +82,7 @@ def test_verdicts_are_of_the_seeds_that_nothing_was_chosen_on():
     assert sorted(of_seed) == [0, 1, 2]
 
 
-def test_readme_shows_the_committed_results(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_bytes(report.README.read_bytes())
-    assert not report.refresh_readme(readme), "run make claims-commit"
-
-
-def test_tables_and_figures_are_made_from_results_alone(tmp_path):
+def test_tables_and_figures_are_made_from_results_alone():
     rows = []
     for domain in ("ads", "math"):
         for number, arm in enumerate(("base", "random", "dsir", "trait", "one_mixed_stage")):
@@ -107,17 +100,3 @@ def test_tables_and_figures_are_made_from_results_alone(tmp_path):
         figure, numbers, words = drawer(given)
         assert numbers and len(words.split()) > 8
         report.show.plt.close(figure)
-    shown = report.markdown(table)
-    assert "| 1 TRAIT is better than the base model | math +7.5 points (P)" in shown
-    readme = tmp_path / "README.md"
-    readme.write_text(f"a\n{report.BEGIN}\n{report.END}\nb\n")
-    report.refresh_readme(readme)
-    assert readme.read_text().startswith("a\n") and readme.read_text().endswith("\nb\n")
-
-
-def test_the_first_page_shows_readmes_table(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"{report.BEGIN}\nNo results are committed yet.\n{report.END}\n")
-    assert pages.claims_table(readme) == pages.claims_table(tmp_path / "gone.md") == ""
-    readme.write_text(f"{report.BEGIN}\n| claim | math |\n|---|---|\n| 1 | holds |\n{report.END}\n")
-    assert "<td>holds</td>" in pages.claims_table(readme)

@@ -113,7 +113,9 @@ def markdown(card: Mapping[str, Any]) -> str:
     drawn = dict.fromkeys(x["figure"] for x in card["lines"] if (ROOT / x["figure"]).exists())
     links = card["files"] | {f"figure {Path(name).stem[3:]}": name for name in drawn}
     said = ", ".join(f"[{name}]({place})" for name, place in links.items())
-    commits = f"; commit {', '.join(one[:12] for one in card['commits'])}" if card["commits"] else ""
+    commits = (
+        f"; commit {', '.join(one[:12] for one in card['commits'])}" if card["commits"] else ""
+    )
     return "\n".join([card["about"], "", *rows, "", f"From: {said}{commits}."])
 
 

@@ -183,7 +183,6 @@ def refresh(_args: Arguments) -> None:
 def publish(args: Arguments) -> None:
     """Refresh the committed notebooks and figures from a finished run."""
     from trait_lib.repo import publish as publisher
-
     from trait_lib.repo.numbers import refresh as refreshing
 
     values = {stage: values_of(stage, args) for stage in run.STAGES}

@@ -367,15 +367,15 @@ def write_index(values: Mapping[str, Any]) -> Path:
     return target
 
 
-def claims(page: Path, notebook: Path, file: Path = CARD) -> dict[str, Any]:
+def claims(page: Path, notebook: Path) -> dict[str, Any]:
     """The committed claims card with links as seen from the page; {} where there is none.
 
     `notebook` is the run's page of notebook 05; before there is one, links lead to the committed
     notebook.
     """
-    if not file.exists():
+    if not CARD.exists():
         return {}
-    card = records.read_json(file)
+    card = records.read_json(CARD)
     places = {name: ROOT / place for name, place in card["files"].items()}
     shown = notebook if notebook.exists() else places["notebook"]
     links = {name: _href(places[name], page) for name in ("numbers", "parameters")}

@@ -26,10 +26,12 @@ from trait_lib import ROOT, records
 
 KEY = re.compile(r"(<!-- key:([^:]+):(.+?) as (?:([\d.e-]+)\*)?(\S+) -->)(.*?)(<!-- / -->)", re.S)
 MADE = re.compile(r"(<!-- made:(\w+) -->\n)(.*?)(<!-- made: end -->)", re.S)
+# Markdown takes a line that begins with a comment for HTML, and shows it as it is
+AT_BEGIN = re.compile(r"(?m)^[ \t]*(?:[-*] |\d+\. )?<!-- (?:key|numbers):.*")
 NOT_YET = "not measured yet"
 
 
-class BadKey(ValueError):
+class BadKey(RuntimeError):
     """A mark that leads to no value; the message names it."""
 
 
@@ -40,8 +42,8 @@ def texts() -> list[Path]:
 
 def value(file: str, path: str, root: Path = ROOT) -> Any:
     """What stands in a file: in JSON and YAML under names joined by `/`, in lists and CSV in the
-    row where `name=text` holds, in Python the constant of that name, in a notebook's outputs the
-    first group of a regular expression after `~`.
+    row where `name=text` holds, in Python the constant of that name, in a notebook's code and
+    outputs the first group of a regular expression after `~`.
 
     Raises:
         BadKey: there is no such file or entry.
@@ -66,7 +68,7 @@ def value(file: str, path: str, root: Path = ROOT) -> Any:
 
 
 def _missing(file: str, path: str) -> None:
-    raise BadKey(f"key:{file}:{path}: stands in no output")
+    raise BadKey(f"key:{file}:{path}: stands in no code and no output")
 
 
 def _number(text: str) -> bool:
@@ -80,15 +82,18 @@ def _loaded(file: Path) -> Any:
         return json.loads(text)
     if file.suffix == ".yaml":
         return yaml.safe_load(text)
+    if file.suffix == ".jsonl":
+        return [json.loads(line) for line in text.splitlines()]
     if file.suffix == ".csv":
         return list(csv.DictReader(text.splitlines()))
     if file.suffix == ".py":
         named = [n for n in ast.parse(text).body if isinstance(n, ast.Assign | ast.AnnAssign)]
         return dict(pair for one in named for pair in _constants(one))
     if file.suffix == ".ipynb":
-        outputs = [o for c in nbformat.reads(text, 4).cells for o in c.get("outputs", [])]
+        cells = [cell for cell in nbformat.reads(text, 4).cells if cell.cell_type == "code"]
+        outputs = [o for cell in cells for o in cell.outputs]
         said = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in outputs]
-        return "\n".join(said)
+        return "\n".join([*(cell.source for cell in cells), *said])
     raise ValueError(f"numbers are read from json, yaml, csv, py and ipynb, not {file.suffix}")
 
 
@@ -117,9 +122,9 @@ def refreshed(
     """A text with the values that its marks name now.
 
     Raises:
-        BadKey: a mark leads nowhere; all of the text's are named.
+        BadKey: a mark leads nowhere, or begins a line; all of the text's are named.
     """
-    wrong: list[str] = []
+    wrong = [f"{one}: a mark must not begin a line" for one in AT_BEGIN.findall(text)]
 
     def of_key(match: re.Match[str]) -> str:
         begin, file, path, factor, form, _, end = match.groups()

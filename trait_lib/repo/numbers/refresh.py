@@ -92,7 +92,7 @@ def tiers() -> str:
         values = bill.values_of("math", tier)
         assumed = costs.assumed(tier, ROOT / "params")
         one = bill.total([x for make in costs.ITEMS.values() for x in make(values, assumed, {})])
-        hours = f"{60 * one.hours:.0f} min" if one.hours < 1 else f"{one.hours:.0f} h"
+        hours = f"{max(1, 60 * one.hours):.0f} min" if one.hours < 1 else f"{one.hours:.0f} h"
         money = f"{one.money:,.0f} dollars" if one.money else "none"
         rows.append((f"`{tier}`", machine, what, hours, f"{one.memory_gib:.0f} GiB", money))
     return table(("tier", "machine", "text and model", "time", "memory", "money"), *rows)

@@ -33,7 +33,8 @@ QUOTED = re.compile(r"\((?:P|S)\)|\|\s*(?:P|S)\s*\|")
 NOT_PROSE = (
     MADE, KEY,
     re.compile(r"(?ms)^```.*?^```"), re.compile(r"(?ms)^#+ Exercises.*?(?=^## |\Z)"),
-    re.compile(r"(?s)\$\$.*?\$\$"), re.compile(r"`[^`]*`"), re.compile(r"(?s)(?<!\\)\$[^$]*?[^$\\]\$"),
+    re.compile(r"(?s)\$\$.*?\$\$"), re.compile(r"`[^`]*`"),
+    re.compile(r"(?s)(?<!\\)\$[^$]*?[^$\\]\$"),
     re.compile(r"!\[[^\]]*\]\([^)]*\)"), re.compile(r"\]\([^)]*\)"), re.compile(r"https?://\S+"),
 )  # fmt: skip
 HIDDEN = re.compile(r"(?s)<!--.*?-->|</?[a-z][^>]*>")
@@ -44,7 +45,8 @@ NAMED = (
 NUMBER = r"\d[\d,]*(?:\.\d+)*"
 NAMES = (
     re.compile(r"\b\d{4}-\d\d(?:-\d\d)?\b"),
-    re.compile(r"\b(?:19|20)\d\d\b"), re.compile(r"\b\d+(?:\.\d+){2,}\b"), re.compile(r"\b0\d(?=\b|_)"),
+    re.compile(r"\b(?:19|20)\d\d\b"), re.compile(r"\b\d+(?:\.\d+){2,}\b"),
+    re.compile(r"\b0\d(?=\b|_)"),
     re.compile(rf"\b(?i:{NAMED})[ -]{NUMBER}(?:(?:, | and | to | or |,| – ){NUMBER})*"),
     re.compile(r"\b95 ?% (?=interval|confidence)"), re.compile(r"(?m)^#+ \d+\b"),
     re.compile(r"(?<![\w.,/-])[01](?![\w.,]*\d| ?%)"),
