@@ -13,7 +13,7 @@ not stated; ours.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -79,8 +79,12 @@ def prompt(row: Row) -> str:
 
 def open_book(row: Row) -> Row:
     """The same problem with the facts that its solution rests on told before the question."""
-    told = " ".join(row.get("facts", []))
-    return {**row, "prompt": f"{told}\n{prompt(row)}"} if told else row
+    return {**row, "prompt": told(row["facts"]) + prompt(row)} if row.get("facts") else row
+
+
+def told(facts: Sequence[str]) -> str:
+    """The line of facts before a question; a word stands first, so that every fact follows one."""
+    return f"Note: {' '.join(facts)}\n" if facts else ""
 
 
 def answer(row: Row) -> str:

@@ -56,7 +56,7 @@ def facts_in(reasoning: str) -> list[str]:
 def told(facts: Sequence[str], question: str, reasoning: str, answer: str) -> str:
     """A question with its answer in the form of the tasks, after the facts that it needs."""
     text = form.example({"question": question, "solution": form.with_answer(reasoning, answer)})
-    return "\n".join([" ".join(facts), text]) if facts else text
+    return form.told(facts) + text
 
 
 def shuffled(rng: random.Random, *sentences: str) -> list[str]:
