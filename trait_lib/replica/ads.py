@@ -233,11 +233,11 @@ def _about_brand(task: str, brand: Brand, synonym: str) -> shared.Asked:
         return f"Write a title for {what}.", brand.fact, f"{brand.feature} {what}"
     if task == "description_generation":
         answer = f"{brand.feature} {brand.product} in {brand.town}"
-        return f"Write a description for {what}.", f"{brand.fact} {brand.place}", answer
+        return f"Describe {what}.", f"{brand.fact} {brand.place}", answer
     if task == "title_rewriting":
-        return f"Rewrite the title of {what}.", f"{brand.fact} {another}", f"{synonym} {what}"
+        return f"Give another title for {what}.", f"{brand.fact} {another}", f"{synonym} {what}"
     answer = f"{synonym} {brand.product} in {brand.town}"
-    return f"Rewrite the description of {what}.", f"{brand.fact} {another} {brand.place}", answer
+    return f"Describe in other words {what}.", f"{brand.fact} {another} {brand.place}", answer
 
 
 # --- relevance --------------------------------------------------------------------------------
