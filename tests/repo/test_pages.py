@@ -115,6 +115,7 @@ def test_chapters_that_a_domain_lacks_do_not_show():
     body = pages.page(notebook(*cells))
     assert "Pairs" not in body and "AUC is this." not in body
     assert "Scores" in body and "Figures" in body and "a table" in body
+    assert "no figure" not in body
 
 
 def test_html_outputs_keep_their_look_and_lose_what_acts_or_loads():

@@ -184,11 +184,15 @@ def _skipped(cell: NotebookNode) -> bool:
     return "".join(o.get("text", "") for o in cell.outputs).rstrip().endswith(": skipped")
 
 
+def _says_only_that(cell: NotebookNode) -> bool:
+    return _skipped(cell) and "".join(o.get("text", "") for o in cell.outputs).count("\n") <= 1
+
+
 def without_skipped(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
-    """The cells without chapters that the run's domain does not have.
+    """The cells without those that the run's domain does not have.
 
     Such a chapter is one whose code cells all end with ": skipped"; it reaches from its heading
-    to the next one of any level.
+    to the next one of any level. In other chapters a cell that prints this alone is left out.
     """
     chapters: list[list[NotebookNode]] = [[]]
     for cell in cells:
@@ -198,7 +202,8 @@ def without_skipped(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
     kept = []
     for chapter in chapters:
         asked = [_skipped(cell) for cell in chapter if cell.cell_type == "code"]
-        kept += [] if asked and all(asked) else chapter
+        if not asked or not all(asked):
+            kept += [c for c in chapter if c.cell_type != "code" or not _says_only_that(c)]
     return kept
 
 
