@@ -65,6 +65,31 @@ def test_it_has_one_parameters_cell_with_one_parameter_a_line(path):
 
 
 @notebooks
+def test_it_opens_with_the_picture_the_result_and_the_time(path):
+    made = read(path).cells
+    before = [c.source for c in itertools.takewhile(lambda c: c.cell_type != "code", made)]
+    assert before[1].startswith("![The method")
+    told = "\n".join([before[0], *before[2:]])
+    assert "?" in told and "**The result" in told and "**Time.**" in told
+
+
+@notebooks
+def test_it_ends_with_what_is_known_what_could_go_wrong_exercises_and_what_is_next(path):
+    prose = "\n".join(c.source for c in cells(path, "markdown"))
+    last = ["## What you now know", "## What could go wrong", "## Exercises", "## Next"]
+    places = [prose.index(f"{heading}\n") for heading in last]
+    assert places == sorted(places)
+    assert re.findall(r"^## .*", prose, flags=re.M)[-4:] == last
+
+
+@notebooks
+def test_its_links_lead_to_notebooks_that_are_there(path):
+    prose = "\n".join(c.source for c in cells(path, "markdown"))
+    named = re.findall(r"\]\((\w+\.ipynb)\)", prose)
+    assert named and {*named} <= {one.name for one in PATHS}
+
+
+@notebooks
 def test_it_opens_and_closes_its_stage(path):
     code = [c.source for c in cells(path, "code")]
     assert f'run.open_stage("{path.stem}", P' in code[1]
