@@ -98,13 +98,12 @@ def write_notebook(path: Path, parameters: str, code: str) -> None:
 
 def project(folder: Path) -> Path:
     """Write the tiny project into `folder`."""
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder)
+    (folder / "params").mkdir()
+    for name in ("Makefile", "requirements.lock", "pyproject.toml", "params/claims.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "README.md").write_text("# Tiny\n")
     library = folder / "trait_lib"
-    library.mkdir()
-    for file in (ROOT / "trait_lib").glob("*.py"):
-        shutil.copy(file, library)
-    shutil.copytree(ROOT / "trait_lib/repo", library / "repo")
+    shutil.copytree(ROOT / "trait_lib", library, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "tests").mkdir()
     (folder / "figures").mkdir()
     (library / "room.py").write_text("def kept(rows, count):\n    return rows[:count]\n")
