@@ -59,7 +59,7 @@ def texts(name):
 
 def write_world(folder):
     """Everything that the notebooks would leave."""
-    names = [name for _, name in arms.FILES.values()]
+    names = ["pool.jsonl.zst", *(name for _, name in arms.FILES.values())]
     names += [f"heldout_{name}.jsonl" for name in ("domain", "general")]
     written = {name: texts(name) for name in names}
     train = [problem(n, "train", ("one_step", "rate")[n % 2], documents_only=False)
@@ -84,6 +84,9 @@ def write_world(folder):
             stage = run.open_stage(name, {**VALUES, "domain": domain})
             for file, rows in written.items():
                 records.write_rows(stage.path(file), rows)
+            if name == "01_data_selection":
+                chosen = {"selection": "classifier", "precision": 0.5, "documents": 300}
+                records.write_json(stage.path("report.json"), {"selections": [chosen]})
             if name == "00_start_here":
                 contamination.write_known(stage.path("contamination.json"), {}, [])
                 records.write_json(stage.path("base_model.json"), model(folder))

@@ -62,6 +62,8 @@ def test_a_cell_that_stands_is_found_and_a_changed_setting_runs_again(where, kno
     record = cell.run_cell(base)
     assert cell.done(base) == record
     assert record["manifest"] == records.read_json(cell.Path(base.folder) / "cell.json")["manifest"]
+    told = {row["task"]: row["value"] for row in record["rows"]}
+    assert told["classifier selection"] == 0.5 and told["documents-only facts"] == 0
     moved = cell.replace(base, after=("elsewhere",), keep=True)  # these change no number
     assert cell.done(moved) == record
     asked = cell.replace(base.asked, parameters={**base.asked.parameters, "shots": 1})
