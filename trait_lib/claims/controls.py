@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Row = Mapping[str, Any]
+DRAWS = 50
 
 
 def names_in(problem: Row) -> list[str]:
@@ -21,14 +22,18 @@ def names_in(problem: Row) -> list[str]:
 
 
 def permuted(
-    passages: Iterable[Row], problems: Sequence[Row], seed: int
+    passages: Iterable[Row], problems: Sequence[Row], seed: int, held_out: Sequence[str] = ()
 ) -> Iterator[dict[str, Any]]:
     """Yield the passages with names exchanged; the order and the ids stay.
+
+    Exchanged names can make a held-out question of a training problem. Then they are drawn again,
+    and a passage that gives one at every draw is left out.
 
     Args:
         passages: rows of `passages.jsonl`.
         problems: training problems with `id`, `task`, and `entities` or `document`.
         seed: of the draws.
+        held_out: questions that no text may hold.
 
     Raises:
         ValueError: no problem of a passage says what it is about, so nothing can be exchanged.
@@ -41,20 +46,33 @@ def permuted(
     pools = {kind: sorted(names) for kind, names in same_kind.items()}
     for passage in passages:
         rng = random.Random(f"permuted|{seed}|{passage['id']}")
-        other: dict[str, str] = {}
-        for row in (by_id[one] for one in passage["problem_ids"]):
-            for place, name in enumerate(names_in(row)):
-                left = [
-                    n for n in pools[row["task"], place] if n != name and n not in {*other.values()}
-                ]
-                if name not in other and left:
-                    other[name] = rng.choice(left)
-        if not other:
-            raise ValueError(
-                f"passage {passage['id']}: its problems name no entities that could be exchanged; "
-                "the control permuted_answers needs `entities` in the training problems"
-            )
-        yield {**passage, "text": exchanged(passage["text"], other)}
+        about = [by_id[one] for one in passage["problem_ids"]]
+        for _ in range(DRAWS):
+            other = _others(rng, about, pools)
+            if not other:
+                raise ValueError(
+                    f"passage {passage['id']}: its problems name no entities that could be "
+                    "exchanged; the control permuted_answers needs `entities` in the training "
+                    "problems"
+                )
+            text = exchanged(passage["text"], other)
+            if not any(question in text for question in held_out):
+                yield {**passage, "text": text}
+                break
+
+
+def _others(
+    rng: random.Random, about: Sequence[Row], pools: Mapping[tuple[str, int], Sequence[str]]
+) -> dict[str, str]:
+    """For each name in the problems, another one of the same task and place."""
+    other: dict[str, str] = {}
+    for row in about:
+        for place, name in enumerate(names_in(row)):
+            used = {name, *other.values()}
+            left = [one for one in pools[row["task"], place] if one not in used]
+            if name not in other and left:
+                other[name] = rng.choice(left)
+    return other
 
 
 def exchanged(text: str, other: Mapping[str, str]) -> str:

@@ -181,7 +181,12 @@ def _files(
         else:
             problems = records.read_rows(stage.read(DATA, "problems_train.jsonl"))
             passages = records.read_rows(files["passages"])
-            rows = controls.permuted(passages, list(problems), where.seed)
+            held = [
+                row["question"]
+                for split in ("test", "dev")
+                for row in records.read_rows(stage.read(DATA, f"problems_{split}.jsonl"))
+            ]
+            rows = controls.permuted(passages, list(problems), where.seed, held)
             records.write_rows(target, rows)
         files[name] = str(target)
     return files
