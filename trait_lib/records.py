@@ -172,12 +172,12 @@ def line_blocks(
     parts: list[bytes] = []
     length = 0
     for piece in pieces(path, consumed):
-        parts.append(piece)
         length += len(piece)
-        if length >= size and b"\n" in piece:
-            whole, end, rest = b"".join(parts).rpartition(b"\n")
-            parts, length = [rest], len(rest)
-            yield whole + end
+        if length >= size and (end := piece.rfind(b"\n") + 1):
+            yield b"".join([*parts, piece[:end]])
+            piece = piece[end:]
+            parts, length = [], len(piece)
+        parts.append(piece)
     if last := b"".join(parts):
         yield last
 

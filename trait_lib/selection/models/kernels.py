@@ -49,11 +49,16 @@ def code_points() -> np.ndarray:
     usable = np.arange(number, dtype=U32)
     usable = usable[(usable < 0xD800) | (usable > 0xDFFF)]  # UTF-8 holds no surrogate
     text = usable.astype("<u4").tobytes().decode("utf-32-le")
-    lower = np.array([ord(low) if len(low := c.lower()) == 1 else 0 for c in text], dtype=U32)
+    lower = usable.copy()
+    for first in range(0, len(text), 256):
+        block = text[first : first + 256]
+        if block.lower() != block:  # few hold letters with case
+            low = [ord(low) if len(low) == 1 else 0 for low in map(str.lower, block)]
+            lower[first : first + 256] = low
     kinds = np.full(number, MARK, dtype=U32)
-    kinds[_matches(r"[\x00-\x1f\x7f-\x9f]", text, usable)] = CONTROL
-    kinds[_matches(r"\s", text, usable)] = SPACE
-    kinds[_matches(r"\w", text, usable)] = WORD
+    for pattern, kind in ((r"[\x00-\x1f\x7f-\x9f]", CONTROL), (r"\s+", SPACE), (r"\w+", WORD)):
+        for run in re.finditer(pattern, text):
+            kinds[usable[slice(*run.span())]] = kind
     table = np.zeros(number, dtype=U32)
     table[usable] = (lower << U32(3)) | kinds[lower]
     ask = (lower == 0) & (usable > 0)
@@ -61,10 +66,6 @@ def code_points() -> np.ndarray:
     table[FINAL_SIGMA] = (FINAL_SIGMA << 3) | ASK
     table.setflags(write=False)
     return table
-
-
-def _matches(pattern: str, text: str, code: np.ndarray) -> np.ndarray:
-    return code[[match.start() for match in re.finditer(pattern, text)]]
 
 
 # --- a document as a line ---------------------------------------------------------------------
@@ -292,7 +293,8 @@ def _modulo(value: int, divisor: int, inverse: float) -> int:
 @kernel
 def add_line(
     line: np.ndarray, start: int, stop: int, numbers: np.ndarray, ngrams: int,
-    slots: np.ndarray, at: np.ndarray, hashes: np.ndarray, keys: np.ndarray,
+    slots: np.ndarray, at: np.ndarray,
+    hashes: np.ndarray, keys: np.ndarray, places: np.ndarray,
 ) -> float:  # fmt: skip
     """The mean number of the words and n-grams of line[start:stop] and of the end mark.
 
@@ -309,6 +311,7 @@ def add_line(
         at: float32, the number of the word in each slot.
         hashes: uint32, room for (stop - start) // 2 + 2 words.
         keys: uint64, as much room.
+        places: int32, room for `ngrams` times as many.
 
     Returns:
         Log-odds; 0 when the model knows nothing of the line.
@@ -327,13 +330,17 @@ def add_line(
             slot = I64(U64(slot + 1) & mask)
     buckets = U64(len(numbers))
     inverse = 1.0 / buckets if buckets > 0 else 0.0
+    grams = 0
     if ngrams > 1 and buckets > 0:
         for i in range(words - 1):
             wide = U64(I64(np.int32(hashes[i])))  # fastText keeps hashes in signed 32 bits
             for j in range(i + 1, min(words, i + ngrams)):
                 wide = wide * U64(116049371) + U64(I64(np.int32(hashes[j])))
-                total += numbers[_modulo(wide, buckets, inverse)]
-                count += 1
+                places[grams] = _modulo(wide, buckets, inverse)
+                grams += 1
+    for k in range(grams):
+        total += numbers[places[k]]
+    count += grams
     return total / count if count else 0.0
 
 
@@ -359,15 +366,18 @@ def score(
     size = room(begins, ends)
     line = np.empty(size if form >= 0 else 1, dtype=np.uint8)
     hashes, keys = np.empty(size // 2 + 2, dtype=U32), np.empty(size // 2 + 2, dtype=U64)
+    places = np.empty(ngrams * len(keys), dtype=np.int32)
     for i in range(len(scores)):
         first, last = begins[i], ends[i]
         if form < 0:
-            scores[i] = add_line(data, first, last, numbers, ngrams, slots, at, hashes, keys)
+            scores[i] = add_line(
+                data, first, last, numbers, ngrams, slots, at, hashes, keys, places
+            )
             continue
         end = write_line(data, first, last, form, table, line)
         left[i] = end < 0
         if end >= 0:
-            scores[i] = add_line(line, 0, end, numbers, ngrams, slots, at, hashes, keys)
+            scores[i] = add_line(line, 0, end, numbers, ngrams, slots, at, hashes, keys, places)
 
 
 # --- a line as a bag of hashed words ----------------------------------------------------------

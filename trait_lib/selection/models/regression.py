@@ -15,14 +15,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from scipy import sparse
-from sklearn.linear_model import LogisticRegression
 
 from trait_lib.selection.models import dsir, kernels, linear
+
+if TYPE_CHECKING:  # workers only score: scikit-learn would double the time in which they start
+    from scipy import sparse
+    from sklearn.linear_model import LogisticRegression
 
 BUCKETS = 2**18
 NGRAMS = 2
@@ -47,6 +49,8 @@ def counts(texts: Sequence[str], form: str = "words") -> sparse.csr_matrix:
         texts: documents.
         form: how a document becomes a line, see `lines.to_line`.
     """
+    from scipy import sparse
+
     array = dsir.as_arrow(texts)
     data, begins, ends = linear.buffers(array)
     most = NGRAMS * (int((ends - begins).sum()) // 2 + len(texts) + 1)
@@ -78,6 +82,9 @@ def fit(
         negatives: features, shape (n, BUCKETS).
         weights: of the positives, shape (p,); None weighs them alike.
     """
+    from scipy import sparse
+    from sklearn.linear_model import LogisticRegression
+
     number = positives.shape[0] + negatives.shape[0]
     own = np.ones(positives.shape[0]) if weights is None else weights
     spread = np.full(negatives.shape[0], 1 / negatives.shape[0])
