@@ -461,6 +461,7 @@ def _primes(number: int) -> list[int]:
 # SHA-256: 32 bits after the point of the cube (square) roots of the first 64 (8) primes
 ROUNDS = np.array([int((p ** (1 / 3) % 1) * 2**32) for p in _primes(64)], dtype=U32)
 INITIAL = np.array([int((p**0.5 % 1) * 2**32) for p in _primes(8)], dtype=U32)
+LANES = 16  # grams that are hashed side by side in the vector unit
 
 
 @kernel
@@ -469,49 +470,65 @@ def _turn(value: int, by: int) -> int:
 
 
 @kernel
-def _block(state: np.ndarray, w: np.ndarray) -> None:
-    """One round of SHA-256 over the sixteen words w[:16]."""
+def _block(state: np.ndarray, w: np.ndarray, v: np.ndarray) -> None:
+    """One block of SHA-256 in every lane: of sixteen words in w[:16 * LANES], word by word."""
     for i in range(16, 64):
-        a, b = w[i - 15], w[i - 2]
-        low = _turn(a, 7) ^ _turn(a, 18) ^ (a >> U32(3))
-        high = _turn(b, 17) ^ _turn(b, 19) ^ (b >> U32(10))
-        w[i] = U32(w[i - 16] + low + w[i - 7] + high)
-    a, b, c, d = state[0], state[1], state[2], state[3]
-    e, f, g, h = state[4], state[5], state[6], state[7]
+        for k in range(LANES):
+            a, b = w[(i - 15) * LANES + k], w[(i - 2) * LANES + k]
+            low = _turn(a, 7) ^ _turn(a, 18) ^ (a >> U32(3))
+            high = _turn(b, 17) ^ _turn(b, 19) ^ (b >> U32(10))
+            w[i * LANES + k] = U32(w[(i - 16) * LANES + k] + low + w[(i - 7) * LANES + k] + high)
+    v[:] = state
     for i in range(64):
-        one = U32(_turn(e, 6) ^ _turn(e, 11) ^ _turn(e, 25))
-        first = U32(h + one + ((e & f) ^ (~e & g)) + ROUNDS[i] + w[i])
-        two = U32(_turn(a, 2) ^ _turn(a, 13) ^ _turn(a, 22))
-        second = U32(two + ((a & b) ^ (a & c) ^ (b & c)))
-        h, g, f, e = g, f, e, U32(d + first)
-        d, c, b, a = c, b, a, U32(first + second)
-    state[0], state[1] = U32(state[0] + a), U32(state[1] + b)
-    state[2], state[3] = U32(state[2] + c), U32(state[3] + d)
-    state[4], state[5] = U32(state[4] + e), U32(state[5] + f)
-    state[6], state[7] = U32(state[6] + g), U32(state[7] + h)
+        constant = ROUNDS[i]
+        for k in range(LANES):  # all of it at fixed distances, or LLVM would not vectorise it
+            a, b, c, d = v[k], v[LANES + k], v[2 * LANES + k], v[3 * LANES + k]
+            e, f, g, h = v[4 * LANES + k], v[5 * LANES + k], v[6 * LANES + k], v[7 * LANES + k]
+            one = U32(_turn(e, 6) ^ _turn(e, 11) ^ _turn(e, 25))
+            first = U32(h + one + ((e & f) ^ (~e & g)) + constant + w[i * LANES + k])
+            two = U32(_turn(a, 2) ^ _turn(a, 13) ^ _turn(a, 22))
+            v[k] = U32(first + two + ((a & b) ^ (a & c) ^ (b & c)))
+            v[LANES + k], v[2 * LANES + k], v[3 * LANES + k] = a, b, c
+            v[4 * LANES + k] = U32(d + first)
+            v[5 * LANES + k], v[6 * LANES + k], v[7 * LANES + k] = e, f, g
+    state += v
 
 
 @kernel
-def sha256_bucket(line: np.ndarray, start: int, stop: int, buckets: int, powers: np.ndarray) -> int:
-    """int(SHA-256(line[start:stop])) modulo `buckets`, with `powers` from `powers_of`."""
-    state, w = INITIAL.copy(), np.empty(64, dtype=U32)
-    size = stop - start
-    blocks = (size + 9 + 63) // 64
+def sha256_buckets(
+    line: np.ndarray, starts: np.ndarray, stops: np.ndarray, number: int, powers: np.ndarray,
+    buckets: int, work: np.ndarray, result: np.ndarray,
+) -> None:  # fmt: skip
+    """int(SHA-256(line[starts[k]:stops[k]])) modulo `buckets` for k < `number`, at most `LANES`.
+
+    `powers` is from `powers_of`; `work` is uint32 with room for 80 * `LANES`.
+    """
+    state, v, w = work[: 8 * LANES], work[8 * LANES : 16 * LANES], work[16 * LANES :]
+    blocks = 0
+    for k in range(LANES):
+        state[k::LANES] = INITIAL
+        if k < number:
+            blocks = max(blocks, (stops[k] - starts[k] + 9 + 63) // 64)
     for block in range(blocks):
-        for i in range(16):
-            word = U32(0)
-            for j in range(4):
-                at = 64 * block + 4 * i + j
-                byte = line[start + at] if at < size else (0x80 if at == size else 0)
-                word = U32((word << U32(8)) | U32(byte))
-            w[i] = word
-        if block == blocks - 1:
-            w[14], w[15] = U32((size * 8) >> 32), U32((size * 8) & 0xFFFFFFFF)
-        _block(state, w)
-    total = U64(0)  # eight numbers below 2^53: one division in place of eight
-    for i in range(8):
-        total += U64(state[i]) * powers[i]
-    return I64(total % U64(buckets))
+        for k in range(number):
+            size = stops[k] - starts[k]
+            for i in range(16):
+                word = U32(0)
+                for j in range(4):
+                    at = 64 * block + 4 * i + j
+                    byte = line[starts[k] + at] if at < size else (0x80 if at == size else 0)
+                    word = U32((word << U32(8)) | U32(byte))
+                w[i * LANES + k] = word
+            if block == (size + 8) // 64:  # its last one
+                w[14 * LANES + k] = U32((size * 8) >> 32)
+                w[15 * LANES + k] = U32((size * 8) & 0xFFFFFFFF)
+        _block(state, w, v)
+        for k in range(number):
+            if block == (stops[k] - starts[k] + 8) // 64:
+                total = U64(0)  # eight numbers below 2^53: one division in place of eight
+                for i in range(8):
+                    total += U64(state[i * LANES + k]) * powers[i]
+                result[k] = I64(total % U64(buckets))
 
 
 @kernel
@@ -563,7 +580,9 @@ def add_grams(
         i += 1  # the blank
     places[words] = end + 1
     low = U64(len(memory) - 1)
-    powers = powers_of(buckets)
+    powers, work = powers_of(buckets), np.empty(80 * LANES, dtype=U32)
+    which, starts, stops, hashed = np.empty((4, LANES), dtype=I64)
+    waiting = 0
     # in a loop of its own, where one look-up need not wait for another
     for k in range(2 * words - 1):
         key = keys[k]
@@ -571,10 +590,16 @@ def add_grams(
         if entry & low and (entry ^ key) & ~low == 0:
             found[k] = I64(entry & low) - 1
         else:
-            word = k >> 1
-            stop = places[word + 1 + (k & 1)] - 1
-            found[k] = sha256_bucket(line, places[word], stop, buckets, powers)
-            memory[I64(key & low)] = (key & ~low) | U64(found[k] + 1)
+            which[waiting], starts[waiting] = k, places[k >> 1]
+            stops[waiting] = places[(k >> 1) + 1 + (k & 1)] - 1
+            waiting += 1
+        if waiting == LANES or (waiting and k == 2 * words - 2):
+            sha256_buckets(line, starts, stops, waiting, powers, buckets, work, hashed)
+            for j in range(waiting):
+                key = keys[which[j]]
+                found[which[j]] = hashed[j]
+                memory[I64(key & low)] = (key & ~low) | U64(hashed[j] + 1)
+            waiting = 0
     return words
 
 
