@@ -12,6 +12,11 @@ Zipf vocabulary, a tenth of them not ASCII, documents of 40 to 1,200 words.
 Ours runs twice: as a filter by threshold in one pass, as they do, and as a ranking in two passes
 (score all, cut, read the chosen again), which is what the notebook does.
 
+Where the ranking's time goes, in CPU seconds on one core (2,000 documents of a .jsonl.gz file, 4.8
+MB of JSON, dim 100, 26 November 2026): 0.087 in all, of which inflating twice (`isal`) takes 0.024,
+scoring 0.024, parsing JSON 0.010, writing the compressed output 0.007. A worker starts in 1.0 s
+(2.1 before scikit-learn was left out), which two workers pay on a core each.
+
     make bench-selection                         about fifteen minutes
     make bench-selection BENCH_ARGS=--quick      a minute, without meaning
 """
