@@ -88,6 +88,7 @@ help:
 	@echo '  make teacher        serve a model: GGUF=file or its address on the Hub, PORT=8080; without GGUF'
 	@echo '                      Qwen2.5-Coder-1.5B-Instruct                1.1 GB, 3 GB of disk, network'
 	@echo '  make test-servers   the same answers from vLLM on a CPU        5 min, 3.5 GB, network, Linux'
+	@echo '  make test-cluster   selection on two Ray nodes of this machine, some of them killed  3 min'
 	@echo '  make lint           ruff on code and notebooks                 seconds'
 	@echo '  make laptop         a reader of GGUF files, and SmolLM2-135M   seconds, 93 MB, network'
 	@echo '  make ray            Ray, for selection on a cluster            1 min, 600 MB, network'
@@ -134,7 +135,7 @@ $(EXTRAS:%=$(VENV)/.%-$(LOCK)): $(VENV)/.%-$(LOCK): | $(ENVIRONMENT)
 	@$(call INSTALL,--no-deps -r $(@D)/$*.txt)
 	@rm -f $(VENV)/.$*-* && touch $@
 
-.PHONY: laptop teacher test-servers
+.PHONY: laptop teacher test-servers test-cluster
 laptop ray tensorboard: %: $(VENV)/.%-$(LOCK)
 
 # A model behind an address on this machine. GGUF: a file, OWNER/NAME/FILE.gguf of the Hub, or
@@ -299,6 +300,10 @@ test-servers: $(VENV)/.laptop-$(LOCK)
 	  "$$place/bin/python" -m pip install -q --disable-pip-version-check --no-deps -r $$list && \
 	  cp $$list "$$place/installed.txt" || exit 1; fi; \
 	VLLM_PYTHON="$$place/bin/python" $(PY) -m pytest -rs tests/servers
+
+# Two Ray nodes on this machine; a worker and a node are killed, and the selection must not change.
+test-cluster: $(VENV)/.ray-$(LOCK)
+	$(PY) tests/bench/cluster.py $(BENCH_ARGS)
 
 # Precision of the rankings on labelled text, which is not part of the repository.
 bench-mixture: | $(ENVIRONMENT)

@@ -1,5 +1,6 @@
 """A corpus scored by one process, several, killed ones, a job array and Ray: always the same."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -8,8 +9,10 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from threading import Thread
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -242,12 +245,30 @@ def test_an_impossible_share_of_the_work_is_refused(share, capsys):
     assert "I/N with 0 <= I < N" in capsys.readouterr().err
 
 
+def kill_a_ray_worker(killed):
+    """End the first one of this process's own Ray that is at work, as a machine in need would."""
+    while not killed:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if process.name().startswith("ray::Worker"):
+                    process.kill()
+                    killed.append(process.pid)
+                    return
+        time.sleep(0.01)
+
+
 @pytest.mark.slow
-def test_ray_gives_the_same_bytes(tmp_path, pool, model, expected, sums, tales):
+def test_ray_gives_the_same_bytes_though_a_worker_is_killed(
+    tmp_path, pool, model, expected, sums, tales, monkeypatch
+):
     ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
     engine = replace(LOCAL, name="ray", workers=2)
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else whatever runs beside starves the workers
+    killed = []
+    Thread(target=kill_a_ray_worker, args=(killed,), daemon=True).start()
     try:
         assert select(tmp_path, pool, model, engine) == expected
+        assert len(killed) == 1
         # the pool for the quality scorer: Ray Data over paths
         items = [{"key": i, "part": str(f)} for i, f in enumerate(
             sorted((tmp_path / "scratch").glob("candidates-*.parquet")))]  # fmt: skip
