@@ -136,7 +136,7 @@ def save(
     path: str | Path,
     data: Sequence[Mapping[str, Any]],
     alt: str,
-) -> Path:
+) -> None:
     """Write a figure, its data and its alt text; show it in the notebook; close it.
 
     Args:
@@ -175,7 +175,6 @@ def save(
             metadata={"image/png": {"alt": alt, "file": f"{path.parent.name}/{path.name}"}},
             raw=True,
         )
-    return path
 
 
 def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
