@@ -224,7 +224,7 @@ def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     large = [torch.ones(2**21) for _ in range(4)]
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print([faults() for _ in range(4)][-1])
+print(min([faults() for _ in range(8)][1:]))
 """
 
 
