@@ -215,22 +215,20 @@ def test_a_process_that_has_ended_is_not_running():
 
 
 FAULTS = """
-import resource, sys
+import resource
 import torch
 from trait_lib.training.loop import engine
-if sys.argv[1] == "kept":
-    engine.keep_freed_memory()
+engine.keep_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     large = [torch.ones(2**21) for _ in range(4)]
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(min([faults() for _ in range(8)][1:]))
+print(sum([faults() for _ in range(16)][8:]))
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back")
 def test_what_a_step_frees_is_kept_for_the_next():
-    words = [sys.executable, "-c", FAULTS]
-    said = [subprocess.run([*words, how], capture_output=True, text=True) for how in ("no", "kept")]
-    given_back, kept = (int(one.stdout) for one in said)
-    assert kept < 100 < given_back  # pages that the system had to clear, of 32 MiB
+    # without it glibc gives memory back in most processes, 65,280 pages here, and in some it does not
+    said = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True)
+    assert int(said.stdout) < 100  # pages that the system had to clear in eight rounds of 32 MiB
