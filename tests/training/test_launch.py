@@ -229,6 +229,6 @@ print(sum([faults() for _ in range(16)][8:]))
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back")
 def test_what_a_step_frees_is_kept_for_the_next():
-    # without it glibc gives memory back in most processes, 65,280 pages here, and in some it does not
+    # without it glibc gives memory back in most processes: 65,280 pages here
     said = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True)
     assert int(said.stdout) < 100  # pages that the system had to clear in eight rounds of 32 MiB
