@@ -28,8 +28,22 @@ COUNTS = range(2, 6)  # how many of them a problem asks about
 ISSUES = tuple(f"{flaw} {things}" for flaw in words.FLAWS for things in words.GOODS)
 
 
+class Told:
+    """What a domain states: one sentence, its `fact`, unless a kind has more."""
+
+    @property
+    def fact(self) -> str:
+        """The sentence that states the most of it."""
+        raise NotImplementedError
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Every sentence that states something of it."""
+        return (self.fact,)
+
+
 @dataclass(frozen=True)
-class Unit:
+class Unit(Told):
     """A unit of measure: one `name` is `value` of its measure's base unit."""
 
     name: str
@@ -43,14 +57,9 @@ class Unit:
         """The sentence that states the value."""
         return f"One {self.name} is {self.value} {self.base}."
 
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """Every sentence that states something of it."""
-        return (self.fact,)
-
 
 @dataclass(frozen=True)
-class Machine:
+class Machine(Told):
     """A machine that makes `rate` base units an hour."""
 
     name: str
@@ -64,14 +73,9 @@ class Machine:
         """The sentence that states the rate."""
         return f"The {self.name} mill makes {self.rate} {self.base} an hour."
 
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """Every sentence that states something of it."""
-        return (self.fact,)
-
 
 @dataclass(frozen=True)
-class Brand:
+class Brand(Told):
     """An advertiser: what it sells, the feature it is known for, and where it is."""
 
     name: str
@@ -97,7 +101,7 @@ class Brand:
 
 
 @dataclass(frozen=True)
-class Article:
+class Article(Told):
     """An article of the law: the issue that it is about, and what who breaks it must do."""
 
     name: str
@@ -128,7 +132,7 @@ class Article:
 
 
 @dataclass(frozen=True)
-class Term:
+class Term(Told):
     """A term of the law and its meaning."""
 
     name: str
@@ -140,11 +144,6 @@ class Term:
     def fact(self) -> str:
         """The sentence that states the meaning."""
         return f"In law, {self.name} means {self.meaning}."
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """Every sentence that states something of it."""
-        return (self.fact,)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from trait_lib.replica.facts import ISSUES, Article, Facts, Term
 TASKS = ("article_of_issue", "issue_of_article", "outcome", "definition", "case")
 PEOPLE_ASKING = 4  # about each article or term in each task
 HELD_OUT_TASK = "case"  # no training problem: what passages on other tasks give to it
-RELEVANCE_TASKS = ()
 
 
 def entities(facts: Facts) -> tuple[Article | Term, ...]:

@@ -12,7 +12,6 @@ from trait_lib.replica.facts import COUNTS, TOTALS, VALUES, Facts, Machine, Unit
 
 TASKS = ("one_step", "two_step", "comparison", "rate", "unit_change", "left_over")
 HELD_OUT_TASK = "left_over"  # no training problem: what passages on other tasks give to it
-RELEVANCE_TASKS = ()
 
 
 def sum_sentence(rng: random.Random) -> str:
@@ -232,18 +231,10 @@ def _totals(value: int) -> list[int]:
 
 
 def _problem(task: str, owners: list[Unit | Machine], asked: tuple[str, str, int]) -> Row:
-    question, reasoning, answer = asked
     names = [owner.name for owner in owners]
     hidden = any(owner.documents_only for owner in owners)
-    return shared.problem(
-        task,
-        owners[0].measure,
-        (question, reasoning, str(answer)),
-        "number",
-        names,
-        hidden,
-        task == HELD_OUT_TASK,
-    )
+    topic, held_out = owners[0].measure, task == HELD_OUT_TASK
+    return shared.problem(task, topic, _texts(asked), "number", names, hidden, held_out)
 
 
 def _one_step(unit: Unit, n: int) -> tuple[str, str, int]:
