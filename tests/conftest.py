@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import threading
 import time
 from collections import Counter
@@ -13,6 +14,10 @@ import pytest
 from trait_lib.replica.stand_ins.batches import BadRequest, Desk
 from trait_lib.teacher import client, prices
 from trait_lib.teacher.ledger import Ledger, Request
+
+# a make that a test starts is not a part of the `make -j` that started the tests
+for _of_make in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+    os.environ.pop(_of_make, None)
 
 
 def completion(text, reason="stop", tokens=(10, 5)):
