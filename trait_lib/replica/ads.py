@@ -152,7 +152,7 @@ NEAR_MISSES = {
 
 
 # what made-up shops sell, and what they say of it: the domain's words too, none of its facts
-EVERYDAY_TASKS = [*GENERATION_TASKS[:4] * 2, "query_rewriting", *RELEVANCE_TASKS]
+EVERYDAY_TASKS = [*GENERATION_TASKS[:4] * 2, "query_rewriting", *RELEVANCE_TASKS * 2]
 SOLD = [*words.GOODS, *words.PRODUCTS]
 SAID = [*words.PLAIN, *words.PLAIN.values(), *words.FEATURES, *words.FEATURES.values()]
 
@@ -173,16 +173,18 @@ def everyday(rng: random.Random, facts: Facts) -> str:
         asked = _rewritten_query(feature, synonym, rng.choice(words.GOODS))
         return shared.told(another, *asked)
     rival = Brand(other, rng.choice(SOLD), rng.choice(SAID), shop.town)
-    some = [shop.fact, shop.place, *another] + [rival.fact] * (rng.random() < 0.5)
     if task in RELEVANCE_TASKS:
         query = f"{feature} {shop.product}"
         fits = rng.random() < 0.5
         if not fits:
             query = f"{rng.choice(SAID)} {rng.choice((shop.product, rng.choice(SOLD)))}"
             fits = query == f"{feature} {shop.product}"
-        asked = _relevance_texts(task, name, query, fits)
+        asked, needed = _relevance_texts(task, name, query, fits), [shop.fact]
     else:
         asked = _about_brand(task, shop, synonym)
+        needed = shared.facts_in(asked[1])
+    more = {shop.place, *another, rival.fact} - {*needed}
+    some = [*needed, *(one for one in sorted(more) if rng.random() < 0.5)]
     return shared.told(shared.shuffled(rng, *some), *asked)
 
 
@@ -229,15 +231,16 @@ def _about_brand(task: str, brand: Brand, synonym: str) -> shared.Asked:
     """(question, reasoning, answer) of a brand's problem in one task."""
     what = f"{brand.product} by {brand.name}"
     another = synonym_sentence(brand.feature, synonym)
+    own, other = f"{brand.feature} {brand.product}", f"{synonym} {brand.product}"
     if task == "title_generation":
-        return f"Write a title for {what}.", brand.fact, f"{brand.feature} {what}"
-    if task == "description_generation":
-        answer = f"{brand.feature} {brand.product} in {brand.town}"
-        return f"Describe {what}.", f"{brand.fact} {brand.place}", answer
+        return f"Write a title for {what}.", brand.fact, own
     if task == "title_rewriting":
-        return f"Give another title for {what}.", f"{brand.fact} {another}", f"{synonym} {what}"
-    answer = f"{synonym} {brand.product} in {brand.town}"
-    return f"Describe in other words {what}.", f"{brand.fact} {another} {brand.place}", answer
+        return f"Give another title for {what}.", f"{brand.fact} {another}", other
+    if task == "description_generation":
+        asked = f"Describe {what} and the place."
+        return asked, f"{brand.fact} {brand.place}", f"{own} in {brand.town}"
+    asked = f"Describe in other words {what} and the place."
+    return asked, f"{brand.fact} {another} {brand.place}", f"{other} in {brand.town}"
 
 
 # --- relevance --------------------------------------------------------------------------------

@@ -17,9 +17,7 @@ MACHINES_PER_MEASURE = 4
 BRANDS = 60
 ARTICLES = 28
 TERMS = 16
-RESERVED = int(
-    __import__("os").environ.get("RES", 2400)
-)  # made-up names that stand in general text alone
+RESERVED = 600  # made-up names that stand in general text alone
 DOCUMENTS_ONLY_SHARE = 0.25
 # Every value divides 24, so that the total in a question does not give its answer away.
 VALUES = (2, 3, 4, 6, 8, 12)

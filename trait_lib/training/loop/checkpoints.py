@@ -17,9 +17,9 @@ from trait_lib import records, run
 MARKER = "complete.json"
 DECIDING = (
     "model_config sequence_length batch_tokens micro_batch_rows isolate_documents "
-    "learning_rate schedule schedule_scope warmup_share decay_share final_lr_share weight_decay "
-    "adam_beta1 adam_beta2 adam_epsilon clip precision gradient_checkpointing engine seed "
-    "whole_documents loss_on compile_model"
+    "learning_rate schedule schedule_scope warmup_share decay_share final_lr_share "
+    "optimizer weight_decay adam_beta1 adam_beta2 adam_epsilon clip precision "
+    "gradient_checkpointing engine seed whole_documents loss_on compile_model"
 ).split()
 
 

@@ -33,6 +33,7 @@ _DECLARED: dict[str, tuple[str, Any, str, str]] = {
     "warmup_share": ("float", 0.03, "[0, 1]", "paper: 3 %"),
     "decay_share": ("float", 0.10, "[0, 1]", "paper: exponential over the last 10 %"),
     "final_lr_share": ("float", 0.1, "[0, 1]", "floor of the decay; paper: not stated"),
+    "optimizer": ("str", "adamw", "{adamw, muon}", "paper: not stated; muon: engine plain"),
     "weight_decay": ("float", 0.1, "[0, 10]", "paper: not stated"),
     "adam_beta1": ("float", 0.9, "[0, 1]", "paper: not stated"),
     "adam_beta2": ("float", 0.95, "[0, 1]", "paper: not stated"),
@@ -99,6 +100,8 @@ def _together(config: Config) -> list[str]:
         )
     if config["schedule"] == "wsd" and config["final_lr_share"] == 0:
         problems.append("'final_lr_share' must be above 0: an exponential never reaches 0")
+    if config["optimizer"] == "muon" and config["engine"] != "plain":
+        problems.append("'optimizer' muon needs the engine plain")
     if config["warmup_share"] + config["decay_share"] > 1:
         problems.append("'warmup_share' and 'decay_share' together exceed 1")
     if not config["stages"]:

@@ -18,7 +18,14 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from trait_lib import head
 from trait_lib.training.checks import preflight
 from trait_lib.training.data import plan, rows
-from trait_lib.training.loop import checkpoints, engine, heldout, schedule, training_log
+from trait_lib.training.loop import (
+    checkpoints,
+    engine,
+    heldout,
+    optimizer,
+    schedule,
+    training_log,
+)
 from trait_lib.training.loop import model as models
 
 
@@ -119,6 +126,12 @@ class PlannedTrainer(Trainer):
         self.sums = self.sums.to(pairs.device).index_add_(0, source, pairs)
         loss = total / num_items_in_batch * self.accelerator.num_processes
         return (loss, None) if return_outputs else loss
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Muon is not among Trainer's own optimizers."""
+        if self.optimizer is None and self.config["optimizer"] == "muon":
+            self.optimizer = optimizer.Muon(self.model, self.config)
+        return super().create_optimizer(model)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """WSD with exponential decay is not among Trainer's own schedules."""
