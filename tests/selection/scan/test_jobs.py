@@ -284,6 +284,51 @@ def test_ray_gives_the_same_bytes_though_a_worker_is_killed(
         ray.shutdown()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("deaths", [2, 4])
+def test_another_pool_follows_one_that_ray_data_gives_up(
+    tmp_path, deaths, sums, tales, monkeypatch
+):
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    from trait_lib.selection.scan import on_ray
+
+    diary = tmp_path / "deaths"
+    diary.touch()
+
+    class Mortal(on_ray._PoolWorker):  # dies at the first item, so many times
+        def __call__(self, batch):
+            if 0 in batch["item"] and diary.stat().st_size < deaths:
+                diary.write_text(diary.read_text() + "x")
+                os._exit(1)
+            return super().__call__(batch)
+
+    monkeypatch.setattr(on_ray, "_PoolWorker", Mortal)
+    monkeypatch.setattr(on_ray, "MOST_DEATHS", 2)  # of a pool's workers at an item, and of pools
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    job = graded_job(tmp_path, [sums[:20], tales[:20]], sums, tales)
+    try:
+        if deaths == 2:
+            done = engines.run(job, replace(LOCAL, name="ray"))
+            assert [part.exists() for part in done.parts] == [True, True]
+        else:
+            with pytest.raises(RuntimeError, match=r"2 pools of workers were lost.*Run again"):
+                engines.run(job, replace(LOCAL, name="ray"))
+    finally:
+        ray.shutdown()
+    assert diary.stat().st_size == deaths
+
+
+def graded_job(folder, texts, high, low):
+    """A job of the quality scorer's pass: an item for each list of texts."""
+    items = []
+    for number, some in enumerate(texts):
+        file = folder / f"texts-{number}.parquet"
+        pq.write_table(pa.table({"text": some}), file)
+        items.append({"key": number, "part": str(file)})
+    scorer = quality.publish(quality.fit(high + low, np.repeat([4.0, 1.0], len(high))), folder)
+    return jobs.write_job(folder, "pool", "quality", {"scorer": scorer, "gpu": True}, items)
+
+
 # --- what is refused, what is estimated -------------------------------------------------------
 
 

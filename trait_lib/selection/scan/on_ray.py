@@ -3,7 +3,7 @@
 Ray core actors over paths, because no document needs to pass through Ray's object store; a Ray
 Data actor pool for the quality scorer, which wants a GPU for each actor. All machines must see
 the stage's folder and the corpus under the same paths. A worker or a machine that dies costs the
-items that it had in hand, which others do again.
+items that it had in hand, which others do again, on what is left of the cluster.
 `pip install "ray[data]==2.60.0"` (590 MB) on every machine.
 """
 
@@ -20,13 +20,15 @@ from threading import Thread
 from typing import Any
 
 import ray
+from tqdm import tqdm
 
 from trait_lib.selection.scan.jobs import Engine, Job
 from trait_lib.selection.scan.worker import Worker
 
-MOST_DEATHS = 3  # of workers at one item
+MOST_DEATHS = 3  # of workers at one item; of pools since an item was finished
 LOOK_SECONDS = 2.0  # between looks at the machines, while nothing is finished
 ROOM_SECONDS = 600.0  # without room for a worker, and nothing finished, before it is an error
+GONE = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError)  # with a process or machine
 STORE_BYTES = 100_000_000  # of the object store, where Ray is started here: nothing large is in it
 
 
@@ -55,7 +57,7 @@ def work(job: Job, engine: Engine, missing: list[int]) -> Iterator[tuple[int, st
     running: dict[Any, tuple[Any, int | None]] = {}
     free: list[Any] = []
     deaths: Counter[int | None] = Counter()
-    number_of_actors = _number(engine, missing)
+    number_of_actors = _number(engine, missing, "CPU")
 
     def start() -> None:
         worker = actor.remote(job.file)
@@ -105,6 +107,10 @@ def _check_deaths(job: Job, number: int | None, deaths: int, actors: int, error:
     ) from error
 
 
+class _PoolLost(Exception):
+    """The pool cannot finish its items; says why."""
+
+
 class _Room:
     """For how long the cluster has had no room for the workers that must be alive."""
 
@@ -116,22 +122,28 @@ class _Room:
         self.since = time.monotonic()
 
     def check(self) -> None:
-        """Raise a RuntimeError when it is longer than `ROOM_SECONDS`."""
-        there = int(ray.cluster_resources().get(self.kind, 0))
+        """Raise an error when it is longer than `ROOM_SECONDS`: `_PoolLost` where some room is."""
+        there = _there(self.kind)
         if there >= self.wanted:
             self.made_progress()
         elif time.monotonic() - self.since > ROOM_SECONDS:
+            if there:
+                raise _PoolLost(f"made for {self.wanted} {self.kind}, and the cluster has {there}")
             raise RuntimeError(
-                f"{self.job.file.name} waits for machines since {ROOM_SECONDS:.0f} s: it needs "
-                f"{self.wanted} {self.kind}, the cluster has {there}. Start Ray on another machine "
+                f"{self.job.file.name} waits for machines since {ROOM_SECONDS:.0f} s: it needs a "
+                f"{self.kind}, the cluster has none. Start Ray on another machine "
                 f"(`ray start --address=...`), or run again as it is: what is done is kept"
             )
 
 
-def _number(engine: Engine, missing: list[int]) -> int:
-    """How many actors: `workers`, and never more than items or CPUs."""
-    cpus = int(ray.cluster_resources().get("CPU", 1))
-    return max(1, min(engine.workers, len(missing), cpus))
+def _there(kind: str) -> int:
+    """How many of a kind, CPU or GPU, the cluster has."""
+    return int(ray.cluster_resources().get(kind, 0))
+
+
+def _number(engine: Engine, items: list[int], kind: str) -> int:
+    """How many actors: `workers`, and never more than items, or than there are CPUs or GPUs."""
+    return max(1, min(engine.workers, len(items), _there(kind)))
 
 
 class _PoolWorker:
@@ -146,26 +158,52 @@ class _PoolWorker:
 
 
 def _work_in_pool(job: Job, engine: Engine, missing: list[int]) -> Iterator[tuple[int, str]]:
+    """A pool, and when it is lost another one for what has no result, on what is left.
+
+    Ray Data gives up a whole pool for one item, also where that was lost with its machine.
+    """
+    kind = "GPU" if _there("GPU") else "CPU"
+    finished: set[int] = set()
+    lost = 0
+    while left := [number for number in missing if number not in finished]:
+        try:
+            for row in _rows(*_pool(job, engine, left, kind)):
+                finished.add(row["number"])
+                lost = 0
+                yield row["number"], row["reason"]
+        except _PoolLost as why:
+            lost += 1
+            if lost == MOST_DEATHS:
+                raise RuntimeError(
+                    f"{job.file.name}: {lost} pools of workers were lost, one after the other, the "
+                    f"last one: {why}. Perhaps their machines have too little memory, or do not "
+                    f"see {job.file.parent}. Run again to go on from what is done"
+                ) from why
+            left_over = len(missing) - len(finished)
+            tqdm.write(f"{job.file.name}: workers were lost; others do the {left_over} items left")
+            connect(engine)
+
+
+def _pool(job: Job, engine: Engine, items: list[int], kind: str) -> tuple[Any, _Room]:
+    """The data set of (number, reason) that a pool of actors makes of items, and its room."""
     import ray.data
 
-    gpus = int(ray.cluster_resources().get("GPU", 0))
-    size = max(1, min(engine.workers, len(missing), gpus or _number(engine, missing)))
     ray.data.DataContext.get_current().enable_progress_bars = False  # before the data set is made
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    items = ray.data.from_items([{"item": i} for i in missing], override_num_blocks=len(missing))
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors come as exceptions
+    size = _number(engine, items, kind)
+    rows = ray.data.from_items([{"item": i} for i in items], override_num_blocks=len(items))
     with warnings.catch_warnings():  # without retries of its own, Ray Data tries for ever
         warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
-        done = items.map_batches(
+        done = rows.map_batches(
             _PoolWorker,
             fn_constructor_args=(str(job.file),),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=size),
-            num_gpus=1 if gpus else 0,
-            num_cpus=0 if gpus else 1,
+            num_gpus=int(kind == "GPU"),
+            num_cpus=int(kind == "CPU"),
             max_task_retries=MOST_DEATHS - 1,
         )
-    for row in _rows(done, _Room(job, "GPU" if gpus else "CPU", size)):
-        yield row["number"], row["reason"]
+    return done, _Room(job, kind, size)
 
 
 def _rows(done: Any, room: _Room) -> Iterator[Mapping[str, Any]]:
@@ -196,11 +234,8 @@ def _next(came: Queue, room: _Room) -> Mapping[str, Any] | None:
         except Empty:
             room.check()
             continue
-        if isinstance(row, ray.exceptions.RayActorError):
-            raise RuntimeError(
-                f"{room.job.file.name}: workers were lost, and Ray Data gave up: {row}. "
-                "Run again to go on from what is done"
-            ) from row
+        if isinstance(row, GONE):
+            raise _PoolLost(str(row)) from row
         if isinstance(row, BaseException):
             raise row
         room.made_progress()
