@@ -299,7 +299,7 @@ test-servers: $(VENV)/.laptop-$(LOCK)
 	  rm -rf "$$place"; $(PY) -m venv "$$place" && \
 	  "$$place/bin/python" -m pip install -q --disable-pip-version-check --no-deps -r $$list && \
 	  cp $$list "$$place/installed.txt" || exit 1; fi; \
-	VLLM_PYTHON="$$place/bin/python" $(PY) -m pytest -rs tests/servers
+	VLLM_PYTHON="$$place/bin/python" $(PY) -m pytest -rsP tests/servers
 
 # Two Ray nodes on this machine; a worker and a node are killed, and the selection must not change.
 test-cluster: $(VENV)/.ray-$(LOCK)
