@@ -17,12 +17,21 @@ DISHES = "soup bread cake stew pie salad omelette risotto curry dumplings".split
 PLACES = "harbour bridge tower market museum station garden castle theatre library".split()
 
 
+ENDINGS = (
+    "",
+    " The crust is thin, because the oven is hot. That is why the dough rests first.",
+    " Click here to subscribe to our newsletter.",
+)
+
+
 def recipe(number):
+    """Of one of three qualities, as grades go."""
     chance = random.Random(number)
     dish, cups, people = chance.choice(DISHES), chance.randint(2, 9), chance.randint(2, 9)
     return (
         f"For the {dish} of page {number}, stir {cups} cups of flour with salt, water and butter, "
         f"knead the dough, and bake it until the crust is brown. It serves {people} guests at home."
+        f"{ENDINGS[number % 3]}"
     )
 
 

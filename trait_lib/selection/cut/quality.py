@@ -171,7 +171,8 @@ def fit(texts: Sequence[str], grades: np.ndarray) -> Pipeline:
     if graded.sum() < 20 or len(set(grades[graded])) < 2:
         raise ValueError(
             f"{int(graded.sum())} graded documents with {len(set(grades[graded]))} different "
-            "grades are too few to learn from: raise quality_sample or check the teacher"
+            "grades are too few to learn from: raise quality_sample, check the teacher, or go "
+            "without a filter (quality_filter: none)"
         )
     features = make_union(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=200_000),
