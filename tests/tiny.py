@@ -49,7 +49,7 @@ print(len(text), "characters in", run.show(stage.folder));
 """,
     "03_two_stage_training": """
 text = stage.read("02_passage_generation", "passages.txt").read_text()
-if P["rate"] == 9:
+if run.runs_dir().joinpath("memory_ran_out").exists():
     import os
     os.kill(os.getpid(), 9)
 if P["rate"] > 1:

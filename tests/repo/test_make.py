@@ -6,9 +6,9 @@ notebooks in the smoke tier.
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,21 +19,32 @@ from tiny import make, project, ran
 from trait_lib import ROOT, run, show
 
 ALL = ["00", "01", "02", "03", "04", "05"]
+MODEL = "03_two_stage_training/model/weights.txt"
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A finished run of the tiny project; the tests below change it one after the other."""
+def two(tmp_path_factory):
+    """The tiny project and what two makes said that began in it at the same time.
+
+    The first one makes a finished run; the tests below change it one after the other.
+    """
     folder = project(tmp_path_factory.mktemp("a project"))  # a space in the path must not matter
-    done = make(folder, "reproduce")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert ran(done) == ALL
-    folder.joinpath("first.txt").write_text(done.stdout)
-    return folder
+    goals = ["reproduce"], ["03_two_stage_training", "ARM=random"]
+    with ThreadPoolExecutor() as pool:
+        said = list(pool.map(lambda words: make(folder, *words), goals))
+    assert [done.returncode for done in said] == [0, 0], [done.stderr for done in said]
+    return folder, *said
+
+
+@pytest.fixture(scope="module")
+def tiny(two):
+    """The tiny project with its finished run."""
+    return two[0]
 
 
 def again(folder, *words):
-    done = make(folder, "reproduce", *words)
+    """The stages that run when all that a run's numbers hang on is asked for."""
+    done = make(folder, "04_evaluation", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     return ran(done)
 
@@ -44,15 +55,31 @@ def parameters(folder, stage, **values):
     (folder / f"params/math/replica/{stage}.yaml").write_text(text)
 
 
+def seconds_of_children():
+    """Seconds that children have computed: whatever runs beside the tests does not count."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def seed_folder(folder, arm="trait"):
     return folder / f"runs/math/replica/{arm}/seed0"
 
 
-def test_the_end_shows_the_comparison_and_where_the_pages_are(tiny):
-    shown = (tiny / "first.txt").read_text()
+def test_makes_at_the_same_time_wait_for_each_other_and_arms_share_the_first_three_stages(two):
+    folder, *both = two
+    assert sorted(stage for done in both for stage in ran(done)) == sorted([*ALL, "03"])
+    assert ran(both[1])[-1] == "03"
+    assert any("another make is at it; waiting for its end" in done.stderr for done in both)
+    for arm in ("trait", "random"):
+        assert f"{arm} 0.5" in (seed_folder(folder, arm) / MODEL).read_text()
+
+
+def test_the_end_shows_the_comparison_and_where_the_pages_are(two):
+    tiny, first, _ = two
+    shown = first.stdout
     assert "math, replica tier, arm trait, seed 0" in shown
     assert "\n".join(["task    base  adapted", "-" * 21, "size   0.250       34"]) in shown
-    assert "a note" in shown
+    assert "a note" in shown and "cost: " in shown
     assert len(shown.splitlines()) < 25
     for name in ("trait/seed0/04_evaluation.html", "index.html"):
         assert f"runs/math/replica/{name}" in shown
@@ -61,41 +88,70 @@ def test_the_end_shows_the_comparison_and_where_the_pages_are(tiny):
     assert all(f"{stage}.html" in index for stage in run.STAGES)
 
 
-def test_the_second_time_does_nothing_in_seconds(tiny):
-    started = time.time()
-    assert again(tiny) == []
-    assert time.time() - started < 20
+def test_the_committed_notebooks_and_figures_come_from_one_command(tiny):
+    before = seconds_of_children()
+    done = make(tiny, "notebooks")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ran(done) == []  # the second time does nothing, in seconds
+    assert seconds_of_children() - before < 20
+    path = tiny / "notebooks/02_passage_generation.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == [1, 2, 3, 4]
+    picture, printed = code[2].outputs
+    assert picture.metadata["image/png"]["alt"] == "A line that rises, nothing else."
+    assert printed.text.endswith("in runs/math/replica/data/seed0/02_passage_generation\n")
+    assert "papermill" not in path.read_text() and "injected" not in path.read_text()
+    for suffix in (".png", ".svg", ".csv", ".alt.txt"):
+        assert (tiny / f"figures/02_line{suffix}").exists()
+    assert "02_line.png" in (tiny / "figures/README.md").read_text()
 
 
-def test_touch_reruns_nothing(tiny):
+def test_touch_and_outputs_in_notebooks_rerun_nothing(tiny):
+    before = {path: path.read_bytes() for path in (tiny / "notebooks").iterdir()}
     for folder, _, files in os.walk(tiny):
         for name in files:
             os.utime(os.path.join(folder, name))
-    assert again(tiny) == []
+    done = make(tiny, "notebooks")
+    assert ran(done) == [] and "changed: no notebook" in done.stdout
+    assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_parameter_reruns_exactly_what_depends_on_it(tiny):
+def test_a_folder_of_ones_own_comes_first_and_its_run_is_not_published(tiny):
+    own = tiny / "my own"
+    (own / "math/desk").mkdir(parents=True)
+    for stage in run.STAGES:
+        (own / f"math/desk/{stage}.yaml").write_text("")
+    (own / "math/replica").mkdir()
+    (own / "math/replica/04_evaluation.yaml").write_text("shots: 7\n")
+    before = (tiny / "notebooks/04_evaluation.ipynb").read_bytes()
+    done = make(tiny, "notebooks", "PARAMS=my own")
+    assert ran(done) == ["04"]
+    made = json.loads((seed_folder(tiny) / "04_evaluation/manifest.json").read_text())
+    assert made["parameters"]["shots"] == 7
+    assert done.returncode != 0
+    assert "04_evaluation: not run with the notebook's own shots" in done.stderr
+    assert (tiny / "notebooks/04_evaluation.ipynb").read_bytes() == before
+    assert make(tiny, "check", "PARAMS=my own", "TIER=desk").returncode == 0
+    assert again(tiny) == ["04"]  # without it the repository's file counts again
+
+
+def test_what_changed_reruns_exactly_what_depends_on_it(tiny):
+    room = tiny / "trait_lib/room.py"
+    parameters(tiny, "01_data_selection", keep=2)  # the default, now written down
+    room.write_text("# a comment\n" + room.read_text())
     parameters(tiny, "03_two_stage_training", rate=0.25)
     assert again(tiny) == ["03", "04"]
     parameters(tiny, "04_evaluation", shots=3)
-    assert again(tiny) == ["04"]
-    parameters(tiny, "01_data_selection", keep=2)  # the default, now written down
-    assert again(tiny) == []
-
-
-def test_code_reruns_what_uses_it_and_an_unchanged_result_stops_the_chain(tiny):
-    room = tiny / "trait_lib/room.py"
-    room.write_text("# a comment\n" + room.read_text())
-    assert again(tiny) == []
     room.write_text("def kept(rows, count):\n    return list(rows)[:count]\n")
-    assert again(tiny) == ["01"]  # the same rows come out: 02 has nothing new to read
+    assert again(tiny) == ["01", "04"]  # the same rows come out of 01: 02 has nothing new to read
 
 
 def test_a_failed_notebook_is_kept_and_named_and_its_error_shown(tiny):
-    parameters(tiny, "03_two_stage_training", rate=0.25)
-    again(tiny)
+    file = tiny / "params/math/replica/03_two_stage_training.yaml"
+    before = file.read_text()
     parameters(tiny, "03_two_stage_training", rate=2.0)
-    done = make(tiny, "reproduce")
+    done = make(tiny, "04_evaluation")
     assert done.returncode != 0
     assert ran(done) == ["03"]
     kept = seed_folder(tiny) / "03_two_stage_training.failed.ipynb"
@@ -106,44 +162,27 @@ def test_a_failed_notebook_is_kept_and_named_and_its_error_shown(tiny):
     assert "runs/math/replica/trait/seed0/03_two_stage_training.failed.ipynb" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert len(done.stderr.splitlines()) < 12
-    assert ran(make(tiny, "reproduce")) == ["03"]  # it is not taken for done
-    parameters(tiny, "03_two_stage_training", rate=9)  # as when memory runs out
-    done = make(tiny, "reproduce")
+    (tiny / "runs/memory_ran_out").touch()
+    done = make(tiny, "04_evaluation")
+    assert ran(done) == ["03"]  # it is not taken for done
     assert done.returncode != 0 and "Kernel died" in done.stderr
     assert "Kept, with every output up to the error" in done.stderr
-    parameters(tiny, "03_two_stage_training", rate=0.25)
+    (tiny / "runs/memory_ran_out").unlink()
+    file.write_text(before)
     assert again(tiny) == ["03"]  # the same model as before it failed: 04 stands
     assert not kept.exists()
 
 
-def test_another_arm_shares_the_first_three_stages(tiny):
-    assert again(tiny, "ARM=random") == ["03", "04", "05"]
-    assert (seed_folder(tiny, "random") / "04_evaluation/summary.json").exists()
-
-
 def test_removed_or_foreign_results_are_made_again(tiny):
     (seed_folder(tiny, "data") / "02_passage_generation/passages.txt").unlink()
-    assert again(tiny) == ["02"]
     manifest = seed_folder(tiny) / "04_evaluation/manifest.json"
     manifest.write_text(manifest.read_text() + "\n")  # as after a run by hand in JupyterLab
-    assert again(tiny) == ["04"]
-
-
-def test_runs_at_the_same_time_wait_for_each_other(tiny):
-    words = [["SEED=7"], ["SEED=7"], ["SEED=7", "ARM=random"]]
-    with ThreadPoolExecutor() as pool:
-        three = list(pool.map(lambda given: make(tiny, "reproduce", *given), words))
-    assert [done.returncode for done in three] == [0, 0, 0], [done.stderr for done in three]
-    assert sorted(stage for done in three for stage in ran(done)) == sorted(
-        [*ALL, "03", "04", "05"]
-    )
-    assert any("another make is at it; waiting for its end" in done.stderr for done in three)
-    assert all("cost: " in done.stdout for done in three)
+    assert again(tiny) == ["02", "04"]
 
 
 def test_a_dry_run_ends_well_and_leaves_what_was_finished(tiny):
-    assert again(tiny) == []
     before = {f: f.read_bytes() for f in seed_folder(tiny, "data").rglob("*") if f.is_file()}
+    written = (tiny / "params/math/replica/01_data_selection.yaml").read_text()
     parameters(tiny, "01_data_selection", dry_run=True)
     done = make(tiny, "reproduce")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -156,7 +195,7 @@ def test_a_dry_run_ends_well_and_leaves_what_was_finished(tiny):
     assert all(f.read_bytes() == text for f, text in before.items() if f not in logs)
     done = make(tiny, "01_data_selection", "SEED=8")  # its notebook 00 is made first
     assert done.returncode == 0 and ran(done) == ["00", "01"]
-    parameters(tiny, "01_data_selection")
+    (tiny / "params/math/replica/01_data_selection.yaml").write_text(written)
     assert again(tiny) == []
 
 
@@ -175,43 +214,12 @@ def test_a_users_own_files_are_read_and_watched_by_content(tiny, tmp_path):
     assert written.read_text() == '{"id": "b"}\n'
 
 
-def test_the_committed_notebooks_and_figures_come_from_one_command(tiny):
-    for stage in run.STAGES:
-        parameters(tiny, stage)
-    done = make(tiny, "notebooks")
-    assert done.returncode == 0, done.stdout + done.stderr
-    path = tiny / "notebooks/02_passage_generation.ipynb"
-    notebook = nbformat.read(path, as_version=4)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in code] == [1, 2, 3, 4]
-    picture, printed = code[2].outputs
-    assert picture.metadata["image/png"]["alt"] == "A line that rises, nothing else."
-    assert printed.text.endswith("in runs/math/replica/data/seed0/02_passage_generation\n")
-    assert "papermill" not in path.read_text() and "injected" not in path.read_text()
-    for suffix in (".png", ".svg", ".csv", ".alt.txt"):
-        assert (tiny / f"figures/02_line{suffix}").exists()
-    assert "02_line.png" in (tiny / "figures/README.md").read_text()
-    before = path.read_bytes()
-    done = make(tiny, "notebooks")  # outputs are no code: nothing runs, nothing changes
-    assert ran(done) == [] and "changed: no notebook" in done.stdout
-    assert path.read_bytes() == before
-
-
 def test_uncommitted_changes_stop_make_notebooks_before_anything_runs(tmp_path):
     folder = project(tmp_path)
     subprocess.run(["git", "init", "-q", folder], check=True)
     done = make(folder, "notebooks")
     assert done.returncode != 0 and ran(done) == []
     assert "error: uncommitted changes: " in done.stderr and "commit or stash" in done.stderr
-
-
-def test_only_a_run_with_the_notebooks_own_parameters_is_published(tiny):
-    parameters(tiny, "04_evaluation", shots=5)
-    before = (tiny / "notebooks/04_evaluation.ipynb").read_bytes()
-    done = make(tiny, "notebooks")
-    assert done.returncode != 0
-    assert "04_evaluation: not run with the notebook's own shots" in done.stderr
-    assert (tiny / "notebooks/04_evaluation.ipynb").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -238,22 +246,6 @@ def test_a_mistake_is_one_clear_line_before_anything_runs(tiny, words, message):
     errors = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert len(errors) == 1 and errors[0].startswith("error: ")
     assert message in errors[0]
-
-
-def test_a_folder_of_ones_own_comes_first_and_the_rest_is_taken_from_params(tiny):
-    own = tiny / "my own"
-    (own / "math/desk").mkdir(parents=True)
-    for stage in run.STAGES:
-        (own / f"math/desk/{stage}.yaml").write_text("")
-    (own / "math/replica").mkdir()
-    (own / "math/replica/04_evaluation.yaml").write_text("shots: 7\n")
-    done = make(tiny, "reproduce", "PARAMS=my own")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert ran(done) == ["04"]
-    made = json.loads((seed_folder(tiny) / "04_evaluation/manifest.json").read_text())
-    assert made["parameters"]["shots"] == 7
-    assert make(tiny, "check", "PARAMS=my own", "TIER=desk").returncode == 0
-    assert again(tiny) == ["04"]  # without it the repository's file counts again
 
 
 def test_make_alone_prints_help_with_every_target_and_its_cost(tiny):
