@@ -116,24 +116,29 @@ FIND_PYTHON = for p in $(PYTHON) python3.11 python3.12 python3 python; do \
 
 # uv where it is (seconds for minutes), from the index that pip is set up for; else, or if it fails, pip
 PIP := $(PY) -m pip --disable-pip-version-check
-INSTALL = index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PIP) config get global.index-url 2>/dev/null)}}"; \
+INSTALL = { index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PIP) config get global.index-url 2>/dev/null)}}"; \
   if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
-  { command -v uv >/dev/null && uv pip install -q --python $(PY) $(1); } || $(PIP) install -q $(1)
+  { command -v uv >/dev/null && uv pip install -q --python $(PY) $(1); } || $(PIP) install -q $(1); }
+
+# Two makes at once: the second one waits here, and has nothing left to do.
+TURN = mkdir -p $(VENV); exec 9>>$(VENV)/install.lock; \
+  if $(1) -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>&1 | grep -q BlockingIOError; then \
+    echo 'another make installs packages in $(VENV); waiting for its end' >&2; \
+    $(1) -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'; fi; \
+  [ ! -e $@ ] || exit 0
 
 $(READY):
 	@python=$$($(FIND_PYTHON)); if [ -z "$$python" ]; then \
 	  echo "error: Python 3.11 (from 3.11.5) or 3.12 is needed, found: $$(python3 --version 2>&1 | head -1)." \
 	    "Install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
+	$(call TURN,"$$python"); \
 	echo "making the environment in $(VENV) with $$python (2 minutes, seconds where uv is; once)"; \
-	"$$python" -m venv $(VENV)
-	@$(call INSTALL,-r requirements.lock)
-	@$(call INSTALL,--no-deps -e .)
-	@rm -f $(VENV)/.ready-* && touch $@
+	"$$python" -m venv $(VENV) && $(call INSTALL,-r requirements.lock) && \
+	$(call INSTALL,--no-deps -e .) && rm -f $(VENV)/.ready-* && touch $@
 
 $(EXTRAS:%=$(VENV)/.%-$(LOCK)): $(VENV)/.%-$(LOCK): | $(ENVIRONMENT)
-	@mkdir -p $(@D) && sed -n 's/^# $*: //p' requirements.lock >$(@D)/$*.txt
-	@$(call INSTALL,--no-deps -r $(@D)/$*.txt)
-	@rm -f $(VENV)/.$*-* && touch $@
+	@$(call TURN,$(PY)); sed -n 's/^# $*: //p' requirements.lock >$(@D)/$*.txt && \
+	$(call INSTALL,--no-deps -r $(@D)/$*.txt) && rm -f $(VENV)/.$*-* && touch $@
 
 .PHONY: laptop teacher test-servers test-cluster
 laptop ray tensorboard: %: $(VENV)/.%-$(LOCK)

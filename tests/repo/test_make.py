@@ -270,19 +270,34 @@ def test_an_unsupported_python_is_refused_in_one_line(tiny, tmp_path):
     assert "error: Python 3.11 (from 3.11.5) or 3.12 is needed, found: Python 3.8.1" in done.stderr
 
 
-def test_uv_makes_the_environment_where_it_is_from_the_index_of_pip(tiny, tmp_path):
+def with_uv(folder, tmp_path, venv):
+    """`make check` in a new environment, by a `uv` that takes a second and keeps what is asked."""
     asked = tmp_path / "asked"
-    (tmp_path / "uv").write_text(f'#!/bin/sh\necho "$UV_DEFAULT_INDEX: $*" >>"{asked}"\n')
+    (tmp_path / "uv").write_text(f'#!/bin/sh\nsleep 1; echo "$UV_DEFAULT_INDEX: $*" >>"{asked}"\n')
     (tmp_path / "uv").chmod(0o755)
     path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     env = {"PATH": path, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "HOME": str(tmp_path)}
-    words = ["VENV=new", "PY=new/bin/python", f"PYTHON={sys.executable}", "check"]
-    subprocess.run(["make", *words], cwd=tiny, env=env, capture_output=True, check=False)
-    first, second = asked.read_text().splitlines()
+    words = [f"VENV={venv}", f"PY={venv}/bin/python", f"PYTHON={sys.executable}", "check"]
+    done = subprocess.run(
+        ["make", *words], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+    return done.stderr, asked.read_text().splitlines()
+
+
+def test_uv_makes_the_environment_where_it_is_from_the_index_of_pip(tiny, tmp_path):
+    _, (first, second) = with_uv(tiny, tmp_path, "new")
     with_pip = "http://127.0.0.1:9/simple: pip install -q --python new/bin/python"
     assert first == f"{with_pip} -r requirements.lock"
     assert second == f"{with_pip} --no-deps -e ."
     assert list((tiny / "new").glob(".ready-*"))  # the environment is ready, without pip
+
+
+def test_two_makes_at_once_make_one_environment(tiny, tmp_path):
+    with ThreadPoolExecutor() as pool:
+        both = list(pool.map(lambda _: with_uv(tiny, tmp_path, "one"), range(2)))
+    told = "another make installs packages in one; waiting for its end"
+    assert sum(told in said for said, _ in both) == 1
+    assert len((tmp_path / "asked").read_text().splitlines()) == 2
 
 
 def test_the_text_table_aligns_numbers_and_words():
