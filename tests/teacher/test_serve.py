@@ -1,6 +1,7 @@
 """make teacher: a model in a file becomes a teacher on this machine, and says how fast it is."""
 
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -36,6 +37,16 @@ def test_it_answers_as_a_teacher_and_says_how_fast(file, ask):
     assert parameters["model"] == "local/tiny" and parameters["concurrency"] == "2"
     assert prices.load_price("local/tiny").input == 0
     assert client.Server(parameters["base_url"]).is_loopback
+
+
+def test_ctrl_c_ends_it_while_it_measures(file):
+    words = [str(file), "--port", "0", "--parallel", "64", "--threads", "1"]  # measured for seconds
+    command = [sys.executable, "-m", "trait_lib.teacher.serve", *words]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert any("measuring its speed" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        assert "tokens a second" not in process.stdout.read()
+        assert process.wait(10) == 0
 
 
 def start(*words):

@@ -143,21 +143,24 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the processor")
     parser.add_argument("--bits", type=int, default=16, choices=(16, 32), help="of the cache")
     given = parser.parse_args()
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # the server's own threads leave them to us
+    for stopping in STOPPING:
+        signal.signal(stopping, lambda *_: os._exit(0))  # the server's threads wait for nothing
     try:
         file = weights.file(given.gguf)
         # `local/` costs nothing in params/prices.yaml
         name = f"local/{given.name or file.stem}"
         print(f"{file}: sha256 {run.hash_file(file)}", flush=True)
         size = given.parallel, given.context, given.threads, given.bits
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # the server's threads leave them to us
         server = start(str(file), name, given.port, *size)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     except (ServeError, FileNotFoundError, weights.ModelError) as error:
         sys.exit(f"error: {error}")
     address = f"{server.listening_address}/v1"
     print(f"{name} at {address}; measuring its speed", flush=True)
     print(told(address, name, given.parallel, measure(address, name, given.parallel)), flush=True)
-    signal.sigwait(STOPPING)
-    os._exit(0)  # the server's threads wait for nothing
+    while True:
+        signal.pause()
 
 
 if __name__ == "__main__":
