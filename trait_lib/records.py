@@ -18,12 +18,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import zstandard
 from isal import isal_zlib
+
+if TYPE_CHECKING:  # loaded where a table is read or written: Make's questions need none
+    import pyarrow.parquet as pq
 
 Row = dict[str, Any]
 TEXTS = (".jsonl", ".ndjson", ".json")  # one JSON object a line
@@ -234,6 +235,9 @@ def valid_text(text: str) -> str:
 @contextmanager
 def open_parquet(path: str | Path) -> Iterator[pq.ParquetFile]:
     """A parquet file whose damage, met in the block, is a `Damaged` that names it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     _existing(path)
     try:
         with pq.ParquetFile(path) as file:
@@ -294,6 +298,9 @@ def write_rows(path: str | Path, rows: Iterable[Row]) -> int:
 
 
 def _write_parquet(path: Path, rows: Iterable[Row]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     table = pa.Table.from_pylist(list(rows))
     pq.write_table(table, path, compression="zstd")
     return table.num_rows

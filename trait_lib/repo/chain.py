@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from trait_lib import ROOT, code, params, records, run
 
 Values = dict[str, Any]
@@ -75,11 +73,10 @@ def resolve(stage: str, file: Path | None, given: Mapping[str, Any]) -> Values:
 
 def code_cells(stage: str) -> list[str]:
     """The sources of a notebook's code cells, without the one that declares its parameters."""
-    notebook = nbformat.read(params.notebook_path(stage), as_version=4)
     return [
-        cell.source
-        for cell in notebook.cells
-        if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", [])
+        cell["source"]
+        for cell in params.cells_of(params.notebook_path(stage))
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
     ]
 
 
@@ -251,12 +248,12 @@ def fail(stage: str, values: Values) -> str:
 
 def error_of(path: Path) -> tuple[str, str]:
     """Where a notebook stopped and the error's name and message (the traceback stays in it)."""
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in params.cells_of(path):
         for output in cell.get("outputs", []):
-            if output.output_type == "error":
-                first = next(iter(cell.source.splitlines()), "")
-                text = "\n".join(f"{output.ename}: {output.evalue}".splitlines()[:25])
-                return f" in cell [{cell.execution_count}] ({first[:60]})", text
+            if output["output_type"] == "error":
+                first = next(iter(cell["source"].splitlines()), "")
+                text = "\n".join(f"{output['ename']}: {output['evalue']}".splitlines()[:25])
+                return f" in cell [{cell['execution_count']}] ({first[:60]})", text
     return "", ""
 
 
