@@ -119,8 +119,8 @@ class PlannedTrainer(Trainer):
         """The mean over all predicted tokens of the step, on all ranks; summed by source."""
         source, targets = inputs.pop("source"), rows.next_tokens(inputs.pop("labels"))
         with models.arithmetic(self.config["precision"], targets.device.type):
-            whole = self.accelerator.unwrap_model(model)
-            total, losses = head.token_losses(model, whole, inputs, targets)
+            # `self.model` is not wrapped; accelerate's way to it asks for packages at each step
+            total, losses = head.token_losses(model, self.model, inputs, targets)
         counts = (targets != -100).sum(1)
         pairs = torch.stack([losses.sum(1), counts], 1).double()
         self.sums = self.sums.to(pairs.device).index_add_(0, source, pairs)
