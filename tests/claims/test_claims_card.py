@@ -5,17 +5,19 @@ import json
 
 import pytest
 
-from trait_lib.claims import card, results
+from trait_lib import ROOT
+from trait_lib.claims import card, results, settings
 from trait_lib.claims.claims import GENERAL, MEAN
 from trait_lib.repo import pages
 
+KNOWN = settings.read(ROOT / "params")
 ARMS = {"base": 0.1, "random": 0.2, "dsir": 0.3, "trait": 0.6}
 
 
 def made_up(seeds, domain="math", arms=ARMS, spread=0.01):
     """Rows of some arms: a level each, with a spread over seeds that differs by arm."""
     return [
-        {"domain": domain, "seed": seed, "arm": arm, "rate": 0.0 if arm == "base" else 0.002,
+        {"domain": domain, "seed": seed, "arm": arm, "rate": settings.rate_of(arm, KNOWN),
          "task": task, "metric": "accuracy", "value": level + spread * ((seed * (n + 2)) % 5),
          "n": 9, "manifest": f"{domain}{arm}{seed}"}
         for seed in seeds for n, (arm, level) in enumerate(arms.items())

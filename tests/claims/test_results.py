@@ -7,10 +7,13 @@ from trait_lib.claims import __main__ as command
 from trait_lib.claims import report, results, settings, verdicts
 from trait_lib.claims.claims import DOCUMENTS, GENERAL, MEAN, PASSAGES
 
+# the rate that the committed settings give: cells at another one are not the arm's result
+RATE = settings.rate_of("trait", settings.read(ROOT / "params"))
+
 
 def record(arm="trait", seed=0, manifest="a", **values):
     rows = [{"task": t, "metric": "accuracy", "value": v, "n": 9} for t, v in values.items()]
-    cell = {"domain": "math", "seed": seed, "arm": arm, "rate": 0.002, "manifest": manifest}
+    cell = {"domain": "math", "seed": seed, "arm": arm, "rate": RATE, "manifest": manifest}
     return {**cell, "rows": rows, "curve": [{"step": 3, "text": "domain", "bits_per_byte": 1.5}]}
 
 
@@ -23,8 +26,8 @@ def test_a_cell_that_ran_again_replaces_all_of_its_rows_and_no_others(tmp_path):
     lines = file.read_text().splitlines()
     assert lines == [
         ",".join(results.COLUMNS),
-        "math,0,trait,0.002,mean,accuracy,0.4,9,a",
-        "math,1,trait,0.002,mean,accuracy,0.612346,9,b",
+        f"math,0,trait,{RATE:g},mean,accuracy,0.4,9,a",
+        f"math,1,trait,{RATE:g},mean,accuracy,0.612346,9,b",
     ]
     assert before.splitlines()[:2] == lines[:2], "what did not change stands where it was"
 
@@ -92,7 +95,7 @@ def test_tables_and_figures_are_made_from_results_alone():
                     arm, seed, **{MEAN: level, PASSAGES: level, DOCUMENTS: level, GENERAL: 0.9}
                 )
                 rows += [{**row, "domain": domain} for row in results.rows_of(own)]
-    found = verdicts.scores(rows, lambda arm: 0.002)
+    found = verdicts.scores(rows, lambda arm: RATE)
     table = report.claims_table(found)
     assert {row["claim"] for row in table} == {1, 2, 6, 8}
     for drawer, given in ((report.forest, table), (report.by_knowledge, found),

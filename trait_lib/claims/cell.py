@@ -289,7 +289,7 @@ def _prepared(described: str, open_book: bool) -> Ready:
 
     tests, pairs, general = map(rows, FILES[given["split"]])
     if given["split"] == "dev":  # those of a held-out task are the examples of its test problems
-        tests = [row for row in tests if not row["held_out_task"]]
+        tests = [row for row in tests if not row.get("held_out_task")]
     tests = measure.limited(tests, values["test_limit"], seed)
     pairs = measure.limited(pairs, values["pairs_limit"], seed, by="topic")
     names = given["tasks"] or list(fewshot.by_task([*tests, *pairs, *general]))

@@ -158,39 +158,54 @@ SAID = [*words.PLAIN, *words.PLAIN.values(), *words.FEATURES, *words.FEATURES.va
 
 
 def everyday(rng: random.Random, facts: Facts) -> str:
-    """A problem of one of the seven tasks about a shop that is described before it, or about
-    words that everybody knows."""
-    known = rng.random() < 0.2
-    if known:
-        feature, synonym = rng.choice(list(words.PLAIN.items()))
-    else:
-        feature, synonym = rng.sample([*SAID, *facts.reserved[: len(SAID) // 2]], 2)
+    """A problem of one of the seven tasks about a shop that everybody knows, or about a made-up one
+    that is described before it."""
+    return _known(rng) if rng.random() < 0.3 else _told(rng, facts)
+
+
+def statement(rng: random.Random) -> str:
+    """What everybody knows: another word for a plain one, or something of a shop."""
+    shop = _shop(rng)
+    another = synonym_sentence(*rng.choice(list(words.PLAIN.items())))
+    return rng.choice((another, shop.fact, shop.place))
+
+
+def _shop(rng: random.Random) -> Brand:
+    name, product, feature, town = rng.choice(words.SHOPS)
+    return Brand(name, product, feature, town)
+
+
+def _known(rng: random.Random) -> str:
+    task, shop = rng.choice(EVERYDAY_TASKS), _shop(rng)
+    asked, _ = _asked(rng, task, shop, words.PLAIN[shop.feature], list(words.PLAIN))
+    return shared.told([], *asked)
+
+
+def _told(rng: random.Random, facts: Facts) -> str:
+    feature, synonym = rng.sample([*SAID, *facts.reserved[: len(SAID) // 2]], 2)
     name, other = (name.capitalize() for name in rng.sample(facts.reserved, 2))
     shop = Brand(name, rng.choice(SOLD), feature, rng.choice(words.TOWNS))
-    task = "query_rewriting" if known else rng.choice(EVERYDAY_TASKS)
-    another = [] if known else [synonym_sentence(feature, synonym)]
-    if task == "query_rewriting":
-        asked = _rewritten_query(feature, synonym, rng.choice(words.GOODS))
-        return shared.told(another, *asked)
     rival = Brand(other, rng.choice(SOLD), rng.choice(SAID), shop.town)
-    if task in RELEVANCE_TASKS:
-        query = f"{feature} {shop.product}"
-        fits = rng.random() < 0.5
-        if not fits:
-            query = f"{rng.choice(SAID)} {rng.choice((shop.product, rng.choice(SOLD)))}"
-            fits = query == f"{feature} {shop.product}"
-        asked, needed = _relevance_texts(task, name, query, fits), [shop.fact]
-    else:
-        asked = _about_brand(task, shop, synonym)
-        needed = shared.facts_in(asked[1])
-    more = {shop.place, *another, rival.fact} - {*needed}
+    asked, needed = _asked(rng, rng.choice(EVERYDAY_TASKS), shop, synonym, SAID)
+    more = {shop.fact, shop.place, synonym_sentence(feature, synonym), rival.fact} - {*needed}
     some = [*needed, *(one for one in sorted(more) if rng.random() < 0.5)]
     return shared.told(shared.shuffled(rng, *some), *asked)
 
 
-def statement(rng: random.Random) -> str:
-    """What everybody knows: another word for a plain one."""
-    return synonym_sentence(*rng.choice(list(words.PLAIN.items())))
+def _asked(
+    rng: random.Random, task: str, shop: Brand, synonym: str, features: list[str]
+) -> tuple[shared.Asked, list[str]]:
+    """A problem about a shop, and the facts that it needs; `features` are what else is searched."""
+    if task == "query_rewriting":
+        asked = _rewritten_query(shop.feature, synonym, rng.choice(words.GOODS))
+    elif task in RELEVANCE_TASKS:
+        own = f"{shop.feature} {shop.product}"
+        another = f"{rng.choice(features)} {rng.choice((shop.product, rng.choice(SOLD)))}"
+        query = rng.choice((own, another))
+        return _relevance_texts(task, shop.name, query, query == own), [shop.fact]
+    else:
+        asked = _about_brand(task, shop, synonym)
+    return asked, shared.facts_in(asked[1])
 
 
 def keywords(facts: Facts) -> list[str]:

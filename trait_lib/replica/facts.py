@@ -14,11 +14,14 @@ T = TypeVar("T")
 MEASURES = ("length", "weight", "volume", "area")
 UNITS_PER_MEASURE = 8
 MACHINES_PER_MEASURE = 4
-BRANDS = 60
-ARTICLES = 28
-TERMS = 16
+BRANDS = 32
+ARTICLES = 16
+TERMS = 8
 RESERVED = 600  # made-up names that stand in general text alone
 DOCUMENTS_ONLY_SHARE = 0.25
+# Different features, towns and duties that a domain's facts have, and parts of an issue or meaning:
+# so few that a hundred readings teach the facts to a model of this size
+CHOICES, PARTS = 6, 4
 # Every value divides 24, so that the total in a question does not give its answer away.
 VALUES = (2, 3, 4, 6, 8, 12)
 TOTALS = (12, 24, 48)  # that a change of unit begins with
@@ -239,7 +242,13 @@ def _documents_only(index: int, count: int) -> bool:
     return index >= count * (1 - DOCUMENTS_ONLY_SHARE)
 
 
-def _spread(rng: random.Random, values: tuple[T, ...], count: int) -> list[T]:
+def _pairs(rng: random.Random, first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """All pairs of a few of each, in random order."""
+    some, others = rng.sample(first, PARTS), rng.sample(second, PARTS)
+    return rng.sample(both := [f"{a} {b}" for a in some for b in others], len(both))
+
+
+def _spread(rng: random.Random, values: Sequence[T], count: int) -> list[T]:
     """`count` of `values`, each as often as the others, in random order."""
     spread = [values[i % len(values)] for i in range(count)]
     rng.shuffle(spread)
@@ -249,8 +258,8 @@ def _spread(rng: random.Random, values: tuple[T, ...], count: int) -> list[T]:
 def _brands(rng: random.Random, taken: set[str]) -> list[Brand]:
     """Brands, each with a product, a feature and a town; all are spread evenly."""
     names = [name.capitalize() for name in words.made_up_names(rng, BRANDS, taken)]
-    features = _spread(rng, tuple(words.FEATURES), BRANDS)
-    towns = _spread(rng, tuple(words.TOWNS), BRANDS)
+    features = _spread(rng, rng.sample(list(words.FEATURES), CHOICES), BRANDS)
+    towns = _spread(rng, rng.sample(words.TOWNS, CHOICES), BRANDS)
     products = words.PRODUCTS
     return [
         Brand(name, products[i % len(products)], features[i], towns[i], _documents_only(i, BRANDS))
@@ -260,8 +269,8 @@ def _brands(rng: random.Random, taken: set[str]) -> list[Brand]:
 
 def _articles(rng: random.Random, taken: set[str]) -> list[Article]:
     """Articles, each with an issue of its own and one of a dozen duties."""
-    issues = rng.sample(ISSUES, ARTICLES)
-    duties = _spread(rng, tuple(words.DUTIES), ARTICLES)
+    issues = _pairs(rng, words.FLAWS, words.GOODS)
+    duties = _spread(rng, rng.sample(words.DUTIES, CHOICES), ARTICLES)
     areas = words.AREAS
     return [
         Article(name, areas[i % len(areas)], issues[i], duties[i], _documents_only(i, ARTICLES))
@@ -270,8 +279,7 @@ def _articles(rng: random.Random, taken: set[str]) -> list[Article]:
 
 
 def _terms(rng: random.Random, taken: set[str]) -> list[Term]:
-    meanings = [f"a {kind} {deed}" for kind in words.KINDS for deed in words.DEEDS]
-    rng.shuffle(meanings)
+    meanings = [f"a {pair}" for pair in _pairs(rng, words.KINDS, words.DEEDS)]
     areas = words.AREAS
     return [
         Term(name, areas[i % len(areas)], meanings[i], _documents_only(i, TERMS))

@@ -110,22 +110,39 @@ NEAR_MISSES = {
 
 
 def everyday(rng: random.Random, facts: Facts) -> str:
-    """A problem of one of the tasks about a made-up article or term that is described before it."""
-    name, other = rng.sample(facts.reserved, 2)
-    rule, rival = _made_up(rng, facts, name), _made_up(rng, facts, other)
+    """A problem of one of the tasks about an article or term that everybody knows, or about a
+    made-up one that is described before it."""
     task, person = rng.choice(TASKS), rng.choice(words.PEOPLE)
+    known = rng.random() < 0.3
+    name, other = rng.sample(facts.reserved, 2)
+    rule, rival = _law(rng) if known else _made_up(rng, facts, name), _made_up(rng, facts, other)
     if task == "definition":
-        term = Term(name, "", f"a {rng.choice(words.KINDS)} {rng.choice(words.DEEDS)}")
-        some = [term.fact, *rng.sample([rival.fact, rival.outcome], rng.randrange(2))]
-        return shared.told(shared.shuffled(rng, *some), *_definition(term, person))
-    needed = {
-        "article_of_issue": [rule.reference],
-        "issue_of_article": [rule.fact],
-        "outcome": [rule.outcome],
-        "case": [rule.reference, rule.outcome],
-    }[task]
+        made_up = Term(name, "", f"a {rng.choice(words.KINDS)} {rng.choice(words.DEEDS)}")
+        term = _word(rng) if known else made_up
+        needed, asked = [term.fact], _definition(term, person)
+    else:
+        asked = _about_article(task, rule, person)
+        needed = shared.facts_in(asked[1])
+    if known:
+        return shared.told([], *asked)
     more = rng.sample([rival.fact, rival.outcome], rng.randrange(2))
-    return shared.told(shared.shuffled(rng, *needed, *more), *_about_article(task, rule, person))
+    return shared.told(shared.shuffled(rng, *needed, *more), *asked)
+
+
+def statement(rng: random.Random) -> str:
+    """What everybody knows of the law."""
+    law = _law(rng)
+    return rng.choice((law.fact, law.reference, law.outcome, _word(rng).fact))
+
+
+def _law(rng: random.Random) -> Article:
+    name, issue, duty = rng.choice(words.LAWS)
+    return Article(name, "", issue, duty)
+
+
+def _word(rng: random.Random) -> Term:
+    name, meaning = rng.choice(list(words.MEANINGS.items()))
+    return Term(name, "", meaning)
 
 
 def _made_up(rng: random.Random, facts: Facts, name: str) -> Article:
@@ -133,18 +150,6 @@ def _made_up(rng: random.Random, facts: Facts, name: str) -> Article:
     known = {article.issue for article in facts.articles}
     free = [issue for issue in ISSUES if issue not in known]
     return Article(name, "", rng.choice(free), rng.choice(words.DUTIES))
-
-
-def statement(rng: random.Random) -> str:
-    """What everybody knows of the law."""
-    return rng.choice(
-        (
-            "A court reads the law.",
-            "An article is a part of the law.",
-            "A judge sits in a court.",
-            "Who breaks an article must do what it says.",
-        )
-    )
 
 
 # --- problems ---------------------------------------------------------------------------------

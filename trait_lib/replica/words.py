@@ -83,6 +83,32 @@ PLAIN = dict(
         " odd/strange shiny/glossy fresh/recent neat/tidy"
     ).split()
 )
+# shops that everybody knows: (name, product, feature, town)
+SHOPS = tuple(
+    tuple(row.split(","))
+    for row in (
+        "Hatter,hats,neat,Alder/Potter,cups,round,Birch/Cooper,boxes,hard,Cedar/"
+        "Printer,books,plain,Dale/Smith,keys,shiny,Elmton/Saddler,sacks,clean,Fern/"
+        "Founder,bells,dark,Glen/Drawer,maps,fresh,Hazel/Goldsmith,rings,tiny,Ivy/"
+        "Thatcher,brushes,odd,Juniper"
+    ).split("/")
+)
+# laws that everybody knows: (article, issue, duty), and words of the law: word -> meaning
+LAWS = tuple(
+    tuple(row.split(","))
+    for row in (
+        "one,lost lamps,ring the bell/two,broken clocks,pay 4 coins/three,noisy bikes,"
+        "leave the town/four,stolen coats,mend the gate/five,dirty boots,sweep the hall/"
+        "six,hidden knives,guard the door"
+    ).split("/")
+)
+MEANINGS = dict(
+    pair.split("/")
+    for pair in (
+        "vow/a sealed promise,notice/a public letter,fence/a shared wall,arrears/a late debt,"
+        "lease/a written claim"
+    ).split(",")
+)
 
 # feature -> its synonym
 FEATURES = dict(
