@@ -1,22 +1,20 @@
 """Cells of the experiment: planned, trained, asked, found again, and gone on with after a kill."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 
+import prepared
 import pytest
 
-from trait_lib import ROOT, records, run
+from trait_lib import records, run
 from trait_lib.claims import cell, jobs
 from trait_lib.claims import settings as claims_settings
 
+prepared.load("trait_lib.claims.cell", "trait_lib.training.loop.trainer")
 RATE = 0.002
 RUN = """
-import pickle, sys
+import pathlib, pickle, sys
 from trait_lib.claims import cell
-cell.run_cell(pickle.loads(sys.stdin.buffer.read()))
+cell.run_cell(pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()))
 """
 
 
@@ -70,21 +68,18 @@ def test_a_cell_that_stands_is_found_and_a_changed_setting_runs_again(where, kno
     assert cell.done(cell.replace(base, asked=asked)) is None
 
 
-def test_a_killed_cell_runs_again_to_the_same_numbers(where, known):
+def test_a_killed_cell_runs_again_to_the_same_numbers(where, known, tmp_path):
     import pickle
 
     (job,) = jobs.make(where, known, [("stage1_only", RATE)])
-    child = subprocess.Popen(
-        [sys.executable, "-c", RUN], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT
-    )
-    child.stdin.write(pickle.dumps(job))
-    child.stdin.close()
+    (tmp_path / "job").write_bytes(pickle.dumps(job))
+    child = prepared.start(RUN, tmp_path / "job")
     log = cell.Path(job.folder) / "log.jsonl"
     give_up = time.monotonic() + 60
     while not (log.exists() and log.read_text().count("\n") > 3) and time.monotonic() < give_up:
         time.sleep(0.02)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
+    child.kill()
+    child.join()
     assert cell.done(job) is None
     after = cell.run_cell(job)
     again = cell.run_cell(cell.replace(job, folder=job.folder + "-again"))

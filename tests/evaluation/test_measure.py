@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import prepared
 import pytest
 
 from trait_lib import ROOT, records
@@ -16,12 +15,14 @@ from trait_lib.evaluation.inference import generation
 from trait_lib.grading import grade
 from trait_lib.params import ParameterError
 
+prepared.load("trait_lib.evaluation.measure", "trait_lib.evaluation.inference.checkpoint")
+WRITTEN = "outputs", "likelihoods"
 SCRIPT = """
-import json, os, sys
-from trait_lib.evaluation import comparison, measure
-from trait_lib.evaluation.inference import decoding, generation, likelihood, checkpoint
+import os, sys
+from trait_lib.evaluation import measure
+from trait_lib.evaluation.inference import generation
 
-count, kill_after = 0, 0
+os.environ["TRAIT_RUNS"], count, kill_after = sys.argv[2], 0, int(sys.argv[3])
 
 def counting(original):
     def call(*a, **k):
@@ -49,38 +50,25 @@ pair_prompts = {row["id"]: f"Is {row['query']} like {row['document']}? It is" fo
 texts = {"domain": [f"One warb is {n} saln." for n in range(6)]}
 questions = measure.Questions(problems, prompts, pairs, pair_prompts, texts)
 settings = generation.Settings(6, batch_size=3)
-for step in sys.argv[2:]:  # one process imports, and forks a child for each run
-    where, kill_after = step.split("=")[0], int(step.split("=")[1])
-    child = os.fork()
-    if not child:
-        os.environ["TRAIT_RUNS"] = where
-        measure.evaluate(sys.argv[1], "tiny", questions, settings, measure.Scoring(window=16))
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    folder = next(p for p in __import__("pathlib").Path(where).glob("cache/evaluation-*"))
-    counts = [
-        len((folder / name).read_text().splitlines()) if (folder / name).exists() else 0
-        for name in ("outputs.jsonl", "likelihoods.jsonl")
-    ]
-    print(json.dumps([os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, *counts]), flush=True)
+measure.evaluate(sys.argv[1], "tiny", questions, settings, measure.Scoring(window=16))
 """
+
+
+def evaluate(model_folder, runs, kill_after):
+    """The program's exit code, and how many lines of answers and of likelihoods stand then."""
+    process = prepared.start(SCRIPT, model_folder, runs, kill_after)
+    process.join()
+    files = [next(runs.glob("cache/evaluation-*")) / f"{name}.jsonl" for name in WRITTEN]
+    return process.exitcode, *(len(f.read_text().splitlines()) if f.exists() else 0 for f in files)
 
 
 def test_killed_twice_nothing_is_repeated_and_the_scores_are_the_same(tmp_path, model_folder):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
+    *first, all_read = evaluate(model_folder, whole, 0)
+    assert first == [0, 11]
     # killed at the 5th answer; then, of the 7 that are left and the parts of likelihoods, at 10
-    steps = [f"{whole}=0", f"{killed}=5", f"{killed}=10", f"{killed}=0"]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(model_folder), *steps],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    all_read = found[0][2]
-    assert found == [[0, 11, all_read], [9, 4, 0], [9, 11, 8], [0, 11, all_read]]
+    found = [evaluate(model_folder, killed, moment) for moment in (5, 10, 0)]
+    assert found == [(-9, 4, 0), (-9, 11, 8), (0, 11, all_read)]
     [file] = killed.glob("cache/*/likelihoods.jsonl")
     keys = [json.loads(line)["key"] for line in file.read_text().splitlines()]
     assert len(keys) == len(set(keys)) == all_read

@@ -2,20 +2,17 @@
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 
+import prepared
 import pytest
 
-from trait_lib import ROOT
 from trait_lib.teacher import batch, client, prices
 from trait_lib.teacher import ledger as book
 from trait_lib.teacher.ledger import Ledger, Request
 
+prepared.load("trait_lib.teacher.client")
 BATCH = client.Route("batch", poll_seconds=0.02)
 TEXTS = [f"text {i}" for i in range(12)]
 COST = (10 * 1.0 + 5 * 2.0) / 1e6  # of one reply over the direct route
@@ -372,7 +369,7 @@ async def main():
         settings = client.Settings(model="m", max_tokens=100)
         route = client.Route("batch", poll_seconds=0.02)
         return await client.ask(requests, settings, limits, book, price, where, route)
-print(json.dumps([reply.text for reply in asyncio.run(main())]))
+asyncio.run(main())
 """
 
 
@@ -385,14 +382,13 @@ def test_a_process_killed_at_any_step_pays_for_nothing_twice(serve, ask, tmp_pat
     """The step is done on the server, and the process is killed before it hears of it."""
     server, here = script(serve(echo)), threading.Event()
     server.at = lambda where: {"hold": here} if where == place and not here.is_set() else None
-    path = str(tmp_path / "ledger.sqlite")
-    command = [sys.executable, "-c", PROGRAM, server.url, path, json.dumps(TEXTS)]
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    path = tmp_path / "ledger.sqlite"
+    process = prepared.start(PROGRAM, server.url, path, json.dumps(TEXTS))
     try:
         assert here.wait(30)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
     assert [r.text for r in ask(server, TEXTS, route=BATCH)] == replies_to(TEXTS)
     assert server.calls.count("POST batches") == 1
     assert server.worked == Counter(TEXTS)

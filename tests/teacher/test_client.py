@@ -2,21 +2,18 @@
 
 import asyncio
 import json
-import os
 import re
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from email.utils import formatdate
 
+import prepared
 import pytest
 
-from trait_lib import ROOT
 from trait_lib.teacher import client, prices, replies
 from trait_lib.teacher.ledger import Ledger, Request
 
+prepared.load("trait_lib.teacher.client")
 OK = {"choices": [{"message": {"content": "fine"}, "finish_reason": "stop"}]}
 USED = OK | {"usage": {"prompt_tokens": 10, "completion_tokens": 5}}
 
@@ -325,9 +322,9 @@ def test_the_seed_differs_by_attempt_and_the_limit_has_the_name_the_server_knows
 # --- killed -------------------------------------------------------------------------------------
 
 PROGRAM = """
-import asyncio, json, sys
+import asyncio, json, pathlib, sys
 from trait_lib.teacher import client, ledger, prices
-url, path, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+url, path, out, count = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]), int(sys.argv[4])
 requests = [ledger.Request([{"role": "user", "content": str(i)}]) for i in range(count)]
 settings = client.Settings(model="m", max_tokens=100)
 price = prices.Price("m", "USD", "2026-01-01", 1.0, 2.0)
@@ -336,7 +333,7 @@ async def main():
         server = client.Server(url, needs_key=False)
         limits = client.Limits(concurrency=8, tries=8)
         return await client.ask(requests, settings, limits, book, price, server)
-print(json.dumps([reply.text for reply in asyncio.run(main())]))
+out.write_text(json.dumps([reply.text for reply in asyncio.run(main())]))
 """
 
 
@@ -352,31 +349,29 @@ def finished(path):
 def test_a_killed_run_goes_on_without_paying_twice(serve, tmp_path):
     count = 160
     server = serve(lambda n, body: {"delay": 0.02, "body": json.dumps(echo(n, body))})
-    path = tmp_path / "ledger.sqlite"
-    command = [sys.executable, "-c", PROGRAM, server.url, str(path), str(count)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    path, replies = tmp_path / "ledger.sqlite", tmp_path / "replies.json"
+    words = server.url, path, replies, count
     unknown, done = 0, set()
 
     def sent_by_the_next(start):
         """Run `start`; the requests that it sent, of which none may have been finished before."""
         server.bodies = []
-        process = start()
+        start()
         time.sleep(0.1)  # the server ends what was in flight
         assert not {body["messages"][0]["content"] for body in server.bodies} & done
-        return process
 
     def killed():
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        process = prepared.start(PROGRAM, *words)
         try:
             deadline = time.monotonic() + 30
             while len(server.bodies) < 40 and time.monotonic() < deadline:
                 time.sleep(0.002)
         finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.kill()
+            process.join()
 
     def to_its_end():
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        prepared.start(PROGRAM, *words).join()
 
     for _ in range(2):
         before = len(done)
@@ -385,8 +380,8 @@ def test_a_killed_run_goes_on_without_paying_twice(serve, tmp_path):
         assert before < len(done) < count
         assert lost <= 8 + 2  # in flight, or entered and next in line
         unknown += lost
-    last = sent_by_the_next(to_its_end)
-    assert json.loads(last.stdout) == [f"reply to {i}" for i in range(count)]
+    sent_by_the_next(to_its_end)
+    assert json.loads(replies.read_text()) == [f"reply to {i}" for i in range(count)]
     assert sum(server.received.values()) <= count + unknown
     sums = totals(path)
     assert (sums["done"], sums["unknown"]) == (count, 0)

@@ -5,19 +5,18 @@ the test does not take minutes. Kills and faults come from seeded generators.
 """
 
 import json
-import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 
+import prepared
 import pytest
 
-from trait_lib import ROOT, records
+from trait_lib import records
+
+prepared.load("trait_lib.passages.write", "trait_lib.teacher.client", "tests.passages_ready")
 
 REQUESTS = 2000
 KILLS = 5
@@ -125,13 +124,12 @@ class Broken:
 
 def start(server, folder, count=REQUESTS):
     out = folder / "out.jsonl"
-    where = [server.url, str(folder / "ledger.sqlite"), str(out), str(count)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *where], env=environment)
+    return prepared.start(PROGRAM, server.url, folder / "ledger.sqlite", out, count)
 
 
 def finish(process, folder):
-    assert process.wait(timeout=240) == 0
+    process.join(240)
+    assert process.exitcode == 0
     return list(records.read_rows(folder / "out.jsonl"))
 
 
@@ -151,10 +149,10 @@ def unknown(folder):
 def stop_at(process, reached, deadline=120.0):
     """Kill the process as soon as `reached()`; False when it ended before."""
     until = time.monotonic() + deadline
-    while process.poll() is None and time.monotonic() < until:
+    while process.is_alive() and time.monotonic() < until:
         if reached():
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.kill()
+            process.join()
             return True
         time.sleep(0.001)
     return False

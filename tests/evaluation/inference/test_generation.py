@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import prepared
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from trait_lib import ROOT
 from trait_lib.evaluation.inference import checkpoint, generation
 from trait_lib.evaluation.inference.generation import Settings
 
+prepared.load("trait_lib.evaluation.inference.checkpoint")
 PROMPTS = {
     f"p{n}": f"Question: How many legs have {n * 7} cows?\nAnswer:"[: 20 + n] for n in range(23)
 }
@@ -114,9 +116,9 @@ generation.generate(prompts, sys.argv[1], sys.argv[2], settings)
 
 def test_a_killed_run_repeats_no_finished_row(tmp_path, model_folder, monkeypatch):
     file = tmp_path / "answers.jsonl"
-    command = [sys.executable, "-c", KILLED, str(model_folder), str(file)]
-    child = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
-    assert child.returncode == -signal.SIGKILL, child.stderr
+    child = prepared.start(KILLED, model_folder, file)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
     before = file.read_bytes()
     assert before.count(b"\n") == 9
     file.write_bytes(before + b'{"id": "p0", "outp')  # and a line that was cut off

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,12 +11,13 @@ from dataclasses import replace
 from threading import Thread
 
 import numpy as np
+import prepared
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trait_lib import ROOT, contamination, records
+from trait_lib import contamination, records
 from trait_lib.reading import shards, tables
 from trait_lib.selection import scores
 from trait_lib.selection.cut import budget, candidates, quality, ranking
@@ -25,6 +25,7 @@ from trait_lib.selection.models import classifier, dsir, linear
 from trait_lib.selection.scan import corpus, estimate, jobs, passes, worker
 from trait_lib.selection.scan import engine as engines
 
+prepared.load("trait_lib.selection.scan.corpus")
 FIELDS = {"text_field": "text", "id_field": "id"}
 LOCAL = jobs.Engine(max_bad=0.5)
 SETTINGS = {"dim": 4, "lr": 0.5, "epoch": 5, "wordNgrams": 2, "minCount": 1, "bucket": 200}
@@ -110,6 +111,13 @@ def test_scores_are_those_of_fasttext_and_damage_is_reported(expected, pool, mod
 
 
 def test_several_processes_give_the_same_bytes(tmp_path, pool, model, expected):
+    assert select(tmp_path, pool, model, LOCAL) == expected
+    # two of the passes, since each starts its processes; Ray's processes make all of them below
+    for name in ("score", "candidates"):
+        made = list((tmp_path / "scratch").glob(f"{name}-*.parquet"))
+        assert len(made) > 1
+        for part in made:
+            part.unlink()
     assert select(tmp_path, pool, model, replace(LOCAL, workers=2)) == expected
 
 
@@ -170,19 +178,17 @@ def test_killed_and_run_again_it_goes_on_where_it_was(tmp_path, pool, model, exp
     one = tmp_path / "killed"
     methods = [linear.publish(model, tmp_path, "words")]
     source = str(os.path.dirname(pool[0].name))
-    command = [sys.executable, "-c", SLOW, str(one), source, json.dumps(methods)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     standing: set = set()
     for rounds in range(1, 9):  # noqa: B007  each round gets a little further, and is killed
-        process = subprocess.Popen(command, env=environment)
+        process = prepared.start(SLOW, one, source, json.dumps(methods))
         deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.is_alive() and time.monotonic() < deadline:
             now = set((one / "scratch").glob("score-*.parquet"))
             if len(now) > len(standing):
                 break
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         now = {f: f.read_bytes() for f in (one / "scratch").glob("score-*.parquet")}
         for content in now.values():
             pq.read_table(pa.BufferReader(content))  # whole, whenever it appears
@@ -257,41 +263,45 @@ def kill_a_ray_worker(killed):
         time.sleep(0.01)
 
 
+@pytest.fixture(scope="module")
+def on_ray():
+    """The engine's module. The first test that works with it starts Ray, the others join it."""
+    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    from trait_lib.selection.scan import on_ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # else whatever runs beside starves the workers
+        yield on_ray
+        ray.shutdown()
+
+
 @pytest.mark.slow
 def test_ray_gives_the_same_bytes_though_a_worker_is_killed(
-    tmp_path, pool, model, expected, sums, tales, monkeypatch
+    tmp_path, pool, model, expected, sums, tales, on_ray
 ):
-    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
     engine = replace(LOCAL, name="ray", workers=2)
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # else whatever runs beside starves the workers
     killed = []
     Thread(target=kill_a_ray_worker, args=(killed,), daemon=True).start()
-    try:
-        assert select(tmp_path, pool, model, engine) == expected
-        assert len(killed) == 1
-        # the pool for the quality scorer: Ray Data over paths
-        items = [{"key": i, "part": str(f)} for i, f in enumerate(
-            sorted((tmp_path / "scratch").glob("candidates-*.parquet")))]  # fmt: skip
-        graded = quality.fit(sums + tales, np.repeat([4.0, 1.0], len(sums)))
-        settings = {"scorer": quality.publish(graded, tmp_path), "gpu": True}
-        job = jobs.write_job(tmp_path / "scratch", "pool", "quality", settings, items)
-        done = engines.run(job, engine)
-        grade = quality.regression_scorer(graded)
-        for file, item in zip(done.parts, items, strict=True):
-            texts = pq.read_table(item["part"])["text"].to_pylist()
-            np.testing.assert_allclose(pq.read_table(file)["quality"].to_numpy(), grade(texts))
-    finally:
-        ray.shutdown()
+    assert select(tmp_path, pool, model, engine) == expected
+    assert len(killed) == 1
+    # the pool for the quality scorer: Ray Data over paths
+    items = [{"key": i, "part": str(f)} for i, f in enumerate(
+        sorted((tmp_path / "scratch").glob("candidates-*.parquet")))]  # fmt: skip
+    graded = quality.fit(sums + tales, np.repeat([4.0, 1.0], len(sums)))
+    settings = {"scorer": quality.publish(graded, tmp_path), "gpu": True}
+    job = jobs.write_job(tmp_path / "scratch", "pool", "quality", settings, items)
+    done = engines.run(job, engine)
+    grade = quality.regression_scorer(graded)
+    for file, item in zip(done.parts, items, strict=True):
+        texts = pq.read_table(item["part"])["text"].to_pylist()
+        np.testing.assert_allclose(pq.read_table(file)["quality"].to_numpy(), grade(texts))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("deaths", [2, 4])
 def test_another_pool_follows_one_that_ray_data_gives_up(
-    tmp_path, deaths, sums, tales, monkeypatch
+    tmp_path, deaths, sums, tales, on_ray, monkeypatch
 ):
-    ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    from trait_lib.selection.scan import on_ray
-
     diary = tmp_path / "deaths"
     diary.touch()
 
@@ -304,17 +314,13 @@ def test_another_pool_follows_one_that_ray_data_gives_up(
 
     monkeypatch.setattr(on_ray, "_PoolWorker", Mortal)
     monkeypatch.setattr(on_ray, "MOST_DEATHS", 2)  # of a pool's workers at an item, and of pools
-    monkeypatch.setenv("RAY_worker_niceness", "0")
     job = graded_job(tmp_path, [sums[:20], tales[:20]], sums, tales)
-    try:
-        if deaths == 2:
-            done = engines.run(job, replace(LOCAL, name="ray"))
-            assert [part.exists() for part in done.parts] == [True, True]
-        else:
-            with pytest.raises(RuntimeError, match=r"2 pools of workers were lost.*Run again"):
-                engines.run(job, replace(LOCAL, name="ray"))
-    finally:
-        ray.shutdown()
+    if deaths == 2:
+        done = engines.run(job, replace(LOCAL, name="ray"))
+        assert [part.exists() for part in done.parts] == [True, True]
+    else:
+        with pytest.raises(RuntimeError, match=r"2 pools of workers were lost.*Run again"):
+            engines.run(job, replace(LOCAL, name="ray"))
     assert diary.stat().st_size == deaths
 
 

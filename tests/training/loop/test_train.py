@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import prepared
 import pytest
 import slurm_stand_ins as stand_ins
 import torch
@@ -19,6 +20,8 @@ from trait_lib.training import base, launch
 from trait_lib.training.data import plan, rows
 from trait_lib.training.loop import checkpoints, heldout, schedule, train, training_log
 from trait_lib.training.loop.model import load_model
+
+prepared.load("trait_lib.training.loop.trainer")
 
 
 def log_of(folder):
@@ -273,9 +276,9 @@ def test_a_kill_in_the_middle_of_a_save_loses_only_the_steps_since_the_last(
     copied, plain, tmp_path
 ):
     folder = copied(2)
-    config = str(folder / "config.json")
-    died = subprocess.run([sys.executable, "-c", DIES_WHILE_SAVING, config], check=False, cwd=ROOT)
-    assert died.returncode == -9
+    died = prepared.start(DIES_WHILE_SAVING, folder / "config.json")
+    died.join()
+    assert died.exitcode == -9
     half = folder / "checkpoints" / "checkpoint-6"
     assert half.exists() and not (half / checkpoints.MARKER).exists()
     assert [c.name for c in checkpoints.complete(half.parent)][-1] == "checkpoint-4"
