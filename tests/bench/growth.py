@@ -54,7 +54,7 @@ def exponent(sizes: list[float], seconds: list[float]) -> float:
     return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread
 
 
-def child(*words: str) -> dict[str, float]:
+def child(*words: str) -> dict[str, Any]:
     """Run this file in a process of its own; what it prints as its last line."""
     done = subprocess.run(
         [sys.executable, __file__, *words], capture_output=True, text=True, check=False
@@ -64,21 +64,29 @@ def child(*words: str) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def selection(folder: Path, documents: int) -> list[Row]:
-    """Both passes over 1, 4 and 16 files of so many documents."""
+def pool(folder: str, documents: str) -> dict[str, str]:
+    """Write 16 files of so many documents, and a classifier; the method to score with, as JSON.
+
+    In a process of its own: what a process starts is told to have used as much memory as itself.
+    """
     import selection as bench
 
     from trait_lib import records
     from trait_lib.selection.models import classifier, linear
 
-    rows = bench.World().rows(documents)
+    place, rows = Path(folder), bench.World().rows(int(documents))
     for number in range(max(FACTORS)):
         again = ({**row, "id": f"{number}-{row['id']}"} for row in rows)
-        records.write_rows(folder / f"pool/{number:02}.jsonl.gz", again)
+        records.write_rows(place / f"pool/{number:02}.jsonl.gz", again)
     inside = [row["text"] for row in rows[::10]]
     model = classifier.train(inside, [row["text"] for row in rows[1::10]], bench.MODEL, 0, "plain")
-    classifier.save(model, folder / "model.bin")
-    method = json.dumps(linear.publish(folder / "model.bin", folder, "plain"))
+    classifier.save(model, place / "model.bin")
+    return {"method": json.dumps(linear.publish(place / "model.bin", place, "plain"))}
+
+
+def selection(folder: Path, documents: int) -> list[Row]:
+    """Both passes over 1, 4 and 16 files of so many documents."""
+    method = child("--pool", str(folder), str(documents))["method"]
     found = []
     for workers in dict.fromkeys((1, os.cpu_count() or 1)):
         for factor in FACTORS:
@@ -192,12 +200,13 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small: to see that it runs")
+    parser.add_argument("--pool", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--selection", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ.update(DS_ACCELERATOR="cpu", CUDA_VISIBLE_DEVICES="", TQDM_DISABLE="1")
-    if given.selection:
-        print(json.dumps(select(*given.selection)))
+    if given.pool or given.selection:
+        print(json.dumps(pool(*given.pool) if given.pool else select(*given.selection)))
         return
     busy = os.getloadavg()[0]
     result = measure(QUICK if given.quick else FULL)
