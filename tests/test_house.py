@@ -1,11 +1,10 @@
 """The house: rooms, who may look into which, and how large a shelf may be."""
 
 import ast
-import json
 
 import pytest
 
-from trait_lib import ROOT, code, run
+from trait_lib import ROOT, code, params, run
 
 LIBRARY = ROOT / "trait_lib"
 FILES = sorted(LIBRARY.rglob("*.py"))
@@ -85,8 +84,8 @@ def test_a_shelf_holds_twelve_files_at_most():
 
 
 def cells(stage, kind):
-    notebook = json.loads((ROOT / f"notebooks/{stage}.ipynb").read_text(encoding="utf-8"))
-    return ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == kind]
+    found = params.cells_of(params.notebook_path(stage))
+    return [cell["source"] for cell in found if cell["cell_type"] == kind]
 
 
 def test_the_notebooks_stay_readable():

@@ -177,7 +177,7 @@ def _shop(rng: random.Random) -> Brand:
 
 def _known(rng: random.Random) -> str:
     task, shop = rng.choice(EVERYDAY_TASKS), _shop(rng)
-    asked, _ = _asked(rng, task, shop, words.PLAIN[shop.feature], list(words.PLAIN))
+    asked = _asked(rng, task, shop, words.PLAIN[shop.feature], list(words.PLAIN))
     return shared.told([], *asked)
 
 
@@ -186,7 +186,9 @@ def _told(rng: random.Random, facts: Facts) -> str:
     name, other = (name.capitalize() for name in rng.sample(facts.reserved, 2))
     shop = Brand(name, rng.choice(SOLD), feature, rng.choice(words.TOWNS))
     rival = Brand(other, rng.choice(SOLD), rng.choice(SAID), shop.town)
-    asked, needed = _asked(rng, rng.choice(EVERYDAY_TASKS), shop, synonym, SAID)
+    task = rng.choice(EVERYDAY_TASKS)
+    asked = _asked(rng, task, shop, synonym, SAID)
+    needed = [shop.fact] if task in RELEVANCE_TASKS else shared.facts_in(asked[1])
     more = {shop.fact, shop.place, synonym_sentence(feature, synonym), rival.fact} - {*needed}
     some = [*needed, *(one for one in sorted(more) if rng.random() < 0.5)]
     return shared.told(shared.shuffled(rng, *some), *asked)
@@ -194,18 +196,16 @@ def _told(rng: random.Random, facts: Facts) -> str:
 
 def _asked(
     rng: random.Random, task: str, shop: Brand, synonym: str, features: list[str]
-) -> tuple[shared.Asked, list[str]]:
-    """A problem about a shop, and the facts that it needs; `features` are what else is searched."""
+) -> shared.Asked:
+    """A problem about a shop; `features` are what else may be searched for."""
     if task == "query_rewriting":
-        asked = _rewritten_query(shop.feature, synonym, rng.choice(words.GOODS))
-    elif task in RELEVANCE_TASKS:
-        own = f"{shop.feature} {shop.product}"
-        another = f"{rng.choice(features)} {rng.choice((shop.product, rng.choice(SOLD)))}"
-        query = rng.choice((own, another))
-        return _relevance_texts(task, shop.name, query, query == own), [shop.fact]
-    else:
-        asked = _about_brand(task, shop, synonym)
-    return asked, shared.facts_in(asked[1])
+        return _rewritten_query(shop.feature, synonym, rng.choice(words.GOODS))
+    if task not in RELEVANCE_TASKS:
+        return _about_brand(task, shop, synonym)
+    own = f"{shop.feature} {shop.product}"
+    another = f"{rng.choice(features)} {rng.choice((shop.product, rng.choice(SOLD)))}"
+    query = rng.choice((own, another))
+    return _relevance_texts(task, shop.name, query, query == own)
 
 
 def keywords(facts: Facts) -> list[str]:

@@ -20,7 +20,8 @@ TERMS = 8
 RESERVED = 600  # made-up names that stand in general text alone
 DOCUMENTS_ONLY_SHARE = 0.25
 # Different features, towns and duties that a domain's facts have, and parts of an issue or meaning:
-# so few that a hundred readings teach the facts to a model of this size
+# so few that a hundred readings teach the facts to a model of this size. An article has an issue of
+# its own, so there are at most PARTS * PARTS articles.
 CHOICES, PARTS = 6, 4
 # Every value divides 24, so that the total in a question does not give its answer away.
 VALUES = (2, 3, 4, 6, 8, 12)
@@ -245,7 +246,8 @@ def _documents_only(index: int, count: int) -> bool:
 def _pairs(rng: random.Random, first: Sequence[str], second: Sequence[str]) -> list[str]:
     """All pairs of a few of each, in random order."""
     some, others = rng.sample(first, PARTS), rng.sample(second, PARTS)
-    return rng.sample(both := [f"{a} {b}" for a in some for b in others], len(both))
+    pairs = [f"{a} {b}" for a in some for b in others]
+    return rng.sample(pairs, len(pairs))
 
 
 def _spread(rng: random.Random, values: Sequence[T], count: int) -> list[T]:
@@ -268,7 +270,7 @@ def _brands(rng: random.Random, taken: set[str]) -> list[Brand]:
 
 
 def _articles(rng: random.Random, taken: set[str]) -> list[Article]:
-    """Articles, each with an issue of its own and one of a dozen duties."""
+    """Articles, each with an issue of its own and one of a few duties."""
     issues = _pairs(rng, words.FLAWS, words.GOODS)
     duties = _spread(rng, rng.sample(words.DUTIES, CHOICES), ARTICLES)
     areas = words.AREAS

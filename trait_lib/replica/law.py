@@ -118,15 +118,13 @@ def everyday(rng: random.Random, facts: Facts) -> str:
     rule, rival = _law(rng) if known else _made_up(rng, facts, name), _made_up(rng, facts, other)
     if task == "definition":
         made_up = Term(name, "", f"a {rng.choice(words.KINDS)} {rng.choice(words.DEEDS)}")
-        term = _word(rng) if known else made_up
-        needed, asked = [term.fact], _definition(term, person)
+        asked = _definition(_word(rng) if known else made_up, person)
     else:
         asked = _about_article(task, rule, person)
-        needed = shared.facts_in(asked[1])
     if known:
         return shared.told([], *asked)
     more = rng.sample([rival.fact, rival.outcome], rng.randrange(2))
-    return shared.told(shared.shuffled(rng, *needed, *more), *asked)
+    return shared.told(shared.shuffled(rng, *shared.facts_in(asked[1]), *more), *asked)
 
 
 def statement(rng: random.Random) -> str:
@@ -141,7 +139,7 @@ def _law(rng: random.Random) -> Article:
 
 
 def _word(rng: random.Random) -> Term:
-    name, meaning = rng.choice(list(words.MEANINGS.items()))
+    name, meaning = rng.choice(words.MEANINGS)
     return Term(name, "", meaning)
 
 

@@ -61,18 +61,21 @@ OPPOSITES = dict(
         "brave/timid polite/rude calm/stormy ripe/raw"
     ).split()
 )
+
+
+def _rows(text: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(row.split(",")) for row in text.split("/"))
+
+
 # what everybody knows the size of: (thing, things, parts, how many)
 EVERYDAY = tuple(
     (thing, things, parts, int(count))
-    for thing, things, parts, count in (
-        row.split(",")
-        for row in (
-            "bike,bikes,wheels,2/pair,pairs,socks,2/coin,coins,faces,2/stool,stools,feet,3/"
-            "trio,trios,singers,3/clover,clovers,leaflets,3/table,tables,legs,4/car,cars,tyres,4/"
-            "square,squares,edges,4/cube,cubes,sides,6/guitar,guitars,strings,6/"
-            "flower,flowers,petals,6/crate,crates,corners,8/wheel,wheels,spokes,8/"
-            "byte,bytes,bits,8/dozen,dozens,eggs,12/year,years,months,12/clock,clocks,hours,12"
-        ).split("/")
+    for thing, things, parts, count in _rows(
+        "bike,bikes,wheels,2/pair,pairs,socks,2/coin,coins,faces,2/stool,stools,feet,3/"
+        "trio,trios,singers,3/clover,clovers,leaflets,3/table,tables,legs,4/car,cars,tyres,4/"
+        "square,squares,edges,4/cube,cubes,sides,6/guitar,guitars,strings,6/"
+        "flower,flowers,petals,6/crate,crates,corners,8/wheel,wheels,spokes,8/"
+        "byte,bytes,bits,8/dozen,dozens,eggs,12/year,years,months,12/clock,clocks,hours,12"
     )
 )
 # what everybody has another word for
@@ -84,30 +87,21 @@ PLAIN = dict(
     ).split()
 )
 # shops that everybody knows: (name, product, feature, town)
-SHOPS = tuple(
-    tuple(row.split(","))
-    for row in (
-        "Hatter,hats,neat,Alder/Potter,cups,round,Birch/Cooper,boxes,hard,Cedar/"
-        "Printer,books,plain,Dale/Smith,keys,shiny,Elmton/Saddler,sacks,clean,Fern/"
-        "Founder,bells,dark,Glen/Drawer,maps,fresh,Hazel/Goldsmith,rings,tiny,Ivy/"
-        "Thatcher,brushes,odd,Juniper"
-    ).split("/")
+SHOPS = _rows(
+    "Hatter,hats,neat,Alder/Potter,cups,round,Birch/Cooper,boxes,hard,Cedar/"
+    "Printer,books,plain,Dale/Smith,keys,shiny,Elmton/Saddler,sacks,clean,Fern/"
+    "Founder,bells,dark,Glen/Drawer,maps,fresh,Hazel/Goldsmith,rings,tiny,Ivy/"
+    "Thatcher,brushes,odd,Juniper"
 )
-# laws that everybody knows: (article, issue, duty), and words of the law: word -> meaning
-LAWS = tuple(
-    tuple(row.split(","))
-    for row in (
-        "one,lost lamps,ring the bell/two,broken clocks,pay 4 coins/three,noisy bikes,"
-        "leave the town/four,stolen coats,mend the gate/five,dirty boots,sweep the hall/"
-        "six,hidden knives,guard the door"
-    ).split("/")
+# laws that everybody knows: (article, issue, duty); and words of the law: (word, meaning)
+LAWS = _rows(
+    "one,lost lamps,ring the bell/two,broken clocks,pay 4 coins/three,noisy bikes,"
+    "leave the town/four,stolen coats,mend the gate/five,dirty boots,sweep the hall/"
+    "six,hidden knives,guard the door"
 )
-MEANINGS = dict(
-    pair.split("/")
-    for pair in (
-        "vow/a sealed promise,notice/a public letter,fence/a shared wall,arrears/a late debt,"
-        "lease/a written claim"
-    ).split(",")
+MEANINGS = _rows(
+    "vow,a sealed promise/notice,a public letter/fence,a shared wall/arrears,a late debt/"
+    "lease,a written claim"
 )
 
 # feature -> its synonym

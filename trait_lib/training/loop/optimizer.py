@@ -19,7 +19,7 @@ STEPS, COEFFICIENTS = 5, (3.4445, -4.775, 2.0315)
 
 
 class Muon(torch.optim.AdamW):
-    """Muon for the matrices of the layers, AdamW for embeddings and norms, at one learning rate.
+    """Muon for the matrices of the layers, AdamW without decay for the rest, at one learning rate.
 
     As `torch.optim.Muon` with "match_rms_adamw", but in fp32 and for all matrices of a shape at
     once: torch's bf16 takes four times as long as the model itself on a CPU that only emulates it.
